@@ -1,0 +1,280 @@
+//! Uniform quantisation to a grid and back, with the clipped or the identity rule backward.
+//!
+//! ```text
+//! v  = round(x / scale)
+//! y  = clamp(v, lowest, highest) scale
+//! dx = G where lowest <= v <= highest, else 0      (clipped)
+//! dx = G                                           (identity)
+//! ```
+//! With a zero point z and codes from qmin to qmax, lowest = qmin - z and highest = qmax - z: the code is v + z.
+
+use rayon::prelude::*;
+
+use crate::CHUNK;
+use crate::simd::multiversion;
+
+/// The whole numbers that a quantised value may take, as multiples of its scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// The lowest.
+    pub lowest: f32,
+    /// The highest.
+    pub highest: f32,
+}
+
+impl Bounds {
+    /// -2^(bits-1) to 2^(bits-1) - 1.
+    pub fn signed(bits: u32) -> Self {
+        let half = (1u64 << (bits - 1)) as f32;
+        Self { lowest: -half, highest: half - 1.0 }
+    }
+
+    /// 0 to 2^bits - 1.
+    pub fn unsigned(bits: u32) -> Self {
+        Self { lowest: 0.0, highest: ((1u64 << bits) - 1) as f32 }
+    }
+}
+
+/// How the values of a row-major tensor share scales: it is [outer, channels, inner], one scale a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channels {
+    /// Product of the sizes before the channel axis.
+    pub outer: usize,
+    /// Number of scales.
+    pub channels: usize,
+    /// Product of the sizes after the channel axis.
+    pub inner: usize,
+}
+
+impl Channels {
+    /// One scale for all `len` values.
+    pub fn one(len: usize) -> Self {
+        Self { outer: 1, channels: 1, inner: len }
+    }
+
+    /// One scale for each index along `axis` of a tensor of this shape.
+    pub fn along(shape: &[usize], axis: usize) -> Self {
+        Self { outer: shape[..axis].iter().product(), channels: shape[axis], inner: shape[axis + 1..].iter().product() }
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.outer * self.channels * self.inner
+    }
+
+    /// True if there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The pieces that one task handles: (first value, length, channel); no piece spans two channels.
+    pub(crate) fn pieces(&self) -> impl IndexedParallelIterator<Item = (usize, usize, usize)> + use<> {
+        let Self { outer, channels, inner } = *self;
+        let pieces = inner.div_ceil(CHUNK);
+        (0..outer * channels * pieces)
+            .into_par_iter()
+            .map(move |index| {
+                let (row, piece) = (index / pieces, index % pieces);
+                (row * inner + piece * CHUNK, CHUNK.min(inner - piece * CHUNK), row % channels)
+            })
+            .with_min_len((CHUNK / 4 / inner.max(1)).max(1))
+    }
+
+    /// Splits `out` into the [pieces](Self::pieces), in their order.
+    pub(crate) fn split<'a>(&self, mut out: &'a mut [f32]) -> Vec<&'a mut [f32]> {
+        let mut parts = Vec::with_capacity(self.outer * self.channels * self.inner.div_ceil(CHUNK));
+        for _ in 0..self.outer * self.channels {
+            let row;
+            (row, out) = out.split_at_mut(self.inner);
+            parts.extend(row.chunks_mut(CHUNK));
+        }
+        parts
+    }
+
+    /// True where neighbouring values belong to different channels, so that loops run over whole outer rows.
+    pub(crate) fn interleaved(&self) -> bool {
+        self.channels > 1 && self.inner < 32
+    }
+
+    /// Values of one outer row.
+    pub(crate) fn row(&self) -> usize {
+        self.channels * self.inner
+    }
+
+    /// Values of the outer rows that one task handles.
+    pub(crate) fn rows_a_task(&self) -> usize {
+        (CHUNK / self.row().max(1)).max(1) * self.row().max(1)
+    }
+
+    /// The value of each place in an outer row: `values` holds one a channel, or one for all.
+    pub(crate) fn spread<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        (0..self.row()).map(|place| values[(place / self.inner).min(values.len() - 1)]).collect()
+    }
+}
+
+/// `y` = `x` on the grid; `scale` holds one value a channel, `bounds` likewise or one for all.
+pub fn fake_quant(x: &[f32], scale: &[f32], bounds: &[Bounds], channels: Channels, y: &mut [f32]) {
+    check(x, scale, bounds, channels);
+    if channels.interleaved() {
+        let (scale, bounds) = (channels.spread(scale), channels.spread(bounds));
+        y.par_chunks_mut(channels.rows_a_task()).zip(x.par_chunks(channels.rows_a_task())).for_each(|(y, x)| {
+            for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
+                forward_row(x, &scale, &bounds, y);
+            }
+        });
+        return;
+    }
+    channels.pieces().zip(channels.split(y)).for_each(|((first, len, channel), y)| {
+        forward_block(&x[first..first + len], scale[channel], bounds[channel.min(bounds.len() - 1)], y);
+    });
+}
+
+/// Gradient of [`fake_quant`] by the clipped rule.
+pub fn fake_quant_backward(
+    x: &[f32],
+    gradient: &[f32],
+    scale: &[f32],
+    bounds: &[Bounds],
+    channels: Channels,
+    input_gradient: &mut [f32],
+) {
+    check(x, scale, bounds, channels);
+    if channels.interleaved() {
+        let (scale, bounds, task) = (channels.spread(scale), channels.spread(bounds), channels.rows_a_task());
+        let inputs = x.par_chunks(task).zip(gradient.par_chunks(task));
+        input_gradient.par_chunks_mut(task).zip(inputs).for_each(|(out, (x, gradient))| {
+            let rows = x.chunks(scale.len()).zip(gradient.chunks(scale.len()));
+            for (out, (x, gradient)) in out.chunks_mut(scale.len()).zip(rows) {
+                backward_row(x, gradient, &scale, &bounds, out);
+            }
+        });
+        return;
+    }
+    channels.pieces().zip(channels.split(input_gradient)).for_each(|((first, len, channel), out)| {
+        let bounds = bounds[channel.min(bounds.len() - 1)];
+        backward_block(&x[first..first + len], &gradient[first..first + len], scale[channel], bounds, out);
+    });
+}
+
+/// The whole numbers behind values that already lie on a grid: `codes` = round(y / scale).
+pub fn grid_codes(y: &[f32], scale: &[f32], channels: Channels, codes: &mut [f32]) {
+    check(y, scale, &[Bounds::signed(1)], channels);
+    if channels.interleaved() {
+        let scale = channels.spread(scale);
+        codes.par_chunks_mut(channels.rows_a_task()).zip(y.par_chunks(channels.rows_a_task())).for_each(
+            |(codes, y)| {
+                for (codes, y) in codes.chunks_mut(scale.len()).zip(y.chunks(scale.len())) {
+                    codes_row(y, &scale, codes);
+                }
+            },
+        );
+        return;
+    }
+    channels.pieces().zip(channels.split(codes)).for_each(|((first, len, channel), codes)| {
+        codes_block(&y[first..first + len], scale[channel], codes);
+    });
+}
+
+fn check(x: &[f32], scale: &[f32], bounds: &[Bounds], channels: Channels) {
+    assert_eq!(x.len(), channels.len());
+    assert_eq!(scale.len(), channels.channels);
+    assert!(bounds.len() == 1 || bounds.len() == channels.channels);
+}
+
+#[inline(always)]
+fn on_grid(x: f32, scale: f32, bounds: Bounds) -> f32 {
+    (x / scale).round_ties_even().max(bounds.lowest).min(bounds.highest) * scale
+}
+
+#[inline(always)]
+fn clipped(x: f32, gradient: f32, scale: f32, bounds: Bounds) -> f32 {
+    let v = (x / scale).round_ties_even();
+    if v >= bounds.lowest && v <= bounds.highest { gradient } else { 0.0 }
+}
+
+multiversion! {
+    fn forward_block(x: &[f32], scale: f32, bounds: Bounds, y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = on_grid(*x, scale, bounds);
+        }
+    }
+}
+
+multiversion! {
+    fn forward_row(x: &[f32], scale: &[f32], bounds: &[Bounds], y: &mut [f32]) {
+        for (((y, x), scale), bounds) in y.iter_mut().zip(x).zip(scale).zip(bounds) {
+            *y = on_grid(*x, *scale, *bounds);
+        }
+    }
+}
+
+multiversion! {
+    fn backward_block(x: &[f32], gradient: &[f32], scale: f32, bounds: Bounds, out: &mut [f32]) {
+        for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
+            *out = clipped(*x, *gradient, scale, bounds);
+        }
+    }
+}
+
+multiversion! {
+    fn backward_row(x: &[f32], gradient: &[f32], scale: &[f32], bounds: &[Bounds], out: &mut [f32]) {
+        for ((((out, x), gradient), scale), bounds) in out.iter_mut().zip(x).zip(gradient).zip(scale).zip(bounds) {
+            *out = clipped(*x, *gradient, *scale, *bounds);
+        }
+    }
+}
+
+multiversion! {
+    fn codes_block(y: &[f32], scale: f32, codes: &mut [f32]) {
+        for (code, y) in codes.iter_mut().zip(y) {
+            *code = (y / scale).round_ties_even();
+        }
+    }
+}
+
+multiversion! {
+    fn codes_row(y: &[f32], scale: &[f32], codes: &mut [f32]) {
+        for ((code, y), scale) in codes.iter_mut().zip(y).zip(scale) {
+            *code = (y / scale).round_ties_even();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_hand_table() {
+        // Step 0.5, codes 0 to 15 with zero point 5.
+        let bounds = [Bounds { lowest: -5.0, highest: 10.0 }];
+        let x = [-1005.8, 0.2, 500.4, -1.01, 0.25, 0.75];
+        let mut y = [0.0; 6];
+        fake_quant(&x, &[0.5], &bounds, Channels::one(6), &mut y);
+        assert_eq!(y, [-2.5, 0.0, 5.0, -1.0, 0.0, 1.0]);
+        let mut gradient = [9.0; 6];
+        fake_quant_backward(&x, &[1.0; 6], &[0.5], &bounds, Channels::one(6), &mut gradient);
+        assert_eq!(gradient, [0.0, 1.0, 0.0, 1.0, 1.0, 1.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn channels_of_any_axis_use_their_own_scale(outer in 0usize..4, channels in 1usize..5, inner in 0usize..40, seed in 0u64..1000) {
+            let layout = Channels { outer, channels, inner };
+            let random = crate::random::Random::new(seed, 0, 0);
+            let x: Vec<f32> = (0..layout.len()).map(|i| 8.0 * random.uniform(i as u64) - 4.0).collect();
+            let scale: Vec<f32> = (0..channels).map(|c| 0.1 + 0.3 * c as f32).collect();
+            let mut y = vec![f32::NAN; x.len()];
+            fake_quant(&x, &scale, &[Bounds::signed(3)], layout, &mut y);
+            let mut codes = vec![f32::NAN; x.len()];
+            grid_codes(&y, &scale, layout, &mut codes);
+            for i in 0..x.len() {
+                let s = scale[i / inner % channels];
+                let code = (x[i] / s).round_ties_even().clamp(-4.0, 3.0);
+                prop_assert_eq!((y[i], codes[i]), (code * s, code));
+            }
+        }
+    }
+}

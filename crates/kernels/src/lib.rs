@@ -1,0 +1,34 @@
+//! Loops over slices: what the operators, the trainer and the packed models of hardgrad compute with.
+//!
+//! Nothing here knows tensors, gradient tapes or files. Every function takes slices and sizes, runs on all threads of the
+//! current rayon pool, and gives the same bytes for any number of threads: work is cut into pieces whose size never depends
+//! on the pool, and partial sums are added in the order of the pieces.
+//!
+//! The inner loops are compiled for AVX-512, AVX2 and the portable baseline, and chosen when the program runs ([`simd`]).
+//! Elementwise loops give the same bytes at every level, because Rust never contracts or reorders float operations.
+
+pub mod adam;
+pub mod batch_norm;
+pub mod bit_packing;
+pub mod convolution;
+pub mod dorefa;
+pub mod fake_quant;
+pub mod geometry;
+pub mod images;
+pub mod integer;
+pub mod lsq;
+pub mod matmul;
+pub mod memory;
+pub mod pact;
+pub mod pooling;
+pub mod quantized;
+pub mod random;
+pub mod reduce;
+pub mod round;
+pub mod sign;
+pub mod simd;
+mod slices;
+pub mod surrogate;
+
+/// Elements that one task of an elementwise loop handles: 64 KiB of `f32`, so that input and output stay in the cache.
+pub const CHUNK: usize = 16 * 1024;

@@ -1,0 +1,159 @@
+//! Random numbers that are a function of where they are used: Philox 4x32-10.
+//!
+//! A value is addressed by (seed, step, stream, index): the seed is the cipher's key, the rest its counter. Nothing is
+//! stored and nothing advances, so any thread can draw any value, a resumed run draws what the undisturbed one drew, and
+//! noise can be made again instead of kept. Philox was chosen because its quality is proved by the usual test batteries
+//! (BigCrush), its ten rounds are multiplications that vectorise, and published vectors allow a check against other code.
+//!
+//! Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
+use rayon::prelude::*;
+
+use crate::CHUNK;
+
+/// Random values of one seed, step and stream.
+///
+/// ```
+/// use hardgrad_kernels::random::Random;
+/// let noise = Random::new(7, 100, 3);
+/// assert_eq!(noise.uniform(5), Random::new(7, 100, 3).uniform(5));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Random {
+    key: [u32; 2],
+    step: u32,
+    stream: u32,
+}
+
+impl Random {
+    /// Values for `seed` at training step `step`; `stream` tells apart the places that draw (a layer, the shuffle, ...).
+    pub fn new(seed: u64, step: u32, stream: u32) -> Self {
+        Self { key: [seed as u32, (seed >> 32) as u32], step, stream }
+    }
+
+    /// Word `index`: 32 random bits.
+    #[inline]
+    pub fn word(&self, index: u64) -> u32 {
+        self.block(index / 4)[(index % 4) as usize]
+    }
+
+    /// Uniform value `index`, strictly between 0 and 1.
+    #[inline]
+    pub fn uniform(&self, index: u64) -> f32 {
+        unit(self.word(index))
+    }
+
+    /// Whole number `index`, uniform in `0..bound`; `bound` must not be 0.
+    #[inline]
+    pub fn below(&self, index: u64, bound: u32) -> u32 {
+        ((u64::from(self.word(index)) * u64::from(bound)) >> 32) as u32
+    }
+
+    /// The numbers `0..count` in random order (Fisher-Yates).
+    pub fn permutation(&self, count: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..count as u32).collect();
+        for i in (1..count).rev() {
+            order.swap(i, self.below(i as u64, i as u32 + 1) as usize);
+        }
+        order
+    }
+
+    /// Fills `out` with uniform values `0..out.len()`.
+    pub fn fill_uniform(&self, out: &mut [f32]) {
+        self.fill(out, |words| words.map(unit));
+    }
+
+    /// Fills `out` with standard normal values (Box-Muller on pairs of words).
+    pub fn fill_normal(&self, out: &mut [f32]) {
+        self.fill(out, |[a, b, c, d]| {
+            let ([e, f], [g, h]) = (normal_pair(a, b), normal_pair(c, d));
+            [e, f, g, h]
+        });
+    }
+
+    fn fill(&self, out: &mut [f32], make: impl Fn([u32; 4]) -> [f32; 4] + Sync) {
+        out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+            let first = (chunk * CHUNK / 4) as u64;
+            for (block, four) in (first..).zip(out.chunks_mut(4)) {
+                four.copy_from_slice(&make(self.block(block))[..four.len()]);
+            }
+        });
+    }
+
+    #[inline]
+    fn block(&self, index: u64) -> [u32; 4] {
+        philox([index as u32, (index >> 32) as u32, self.step, self.stream], self.key)
+    }
+}
+
+/// The middle of one of 2^23 equal parts of (0, 1): neither 0 nor 1 can appear.
+#[inline]
+fn unit(word: u32) -> f32 {
+    ((word >> 9) as f32 + 0.5) * (1.0 / (1 << 23) as f32)
+}
+
+fn normal_pair(a: u32, b: u32) -> [f32; 2] {
+    let radius = (-2.0 * unit(a).ln()).sqrt();
+    let (sine, cosine) = (std::f32::consts::TAU * unit(b)).sin_cos();
+    [radius * cosine, radius * sine]
+}
+
+#[inline]
+fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let a = u64::from(counter[0]) * 0xD251_1F53;
+        let b = u64::from(counter[2]) * 0xCD9E_8D57;
+        counter = [(b >> 32) as u32 ^ counter[1] ^ key[0], b as u32, (a >> 32) as u32 ^ counter[3] ^ key[1], a as u32];
+        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+    }
+    counter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn philox_gives_the_published_vectors() {
+        assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
+        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
+        assert_eq!(
+            philox([0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344], [0xa409_3822, 0x299f_31d0]),
+            [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
+        );
+    }
+
+    #[test]
+    fn uniform_values_never_touch_the_ends() {
+        assert!(unit(0) > 0.0 && unit(u32::MAX) < 1.0);
+    }
+
+    #[test]
+    fn filling_equals_addressing() {
+        let random = Random::new(3, 9, 1);
+        let mut out = vec![0.0; CHUNK + 7];
+        random.fill_uniform(&mut out);
+        for index in [0, 1, 5, CHUNK - 1, CHUNK, CHUNK + 6] {
+            assert_eq!(out[index], random.uniform(index as u64));
+        }
+    }
+
+    #[test]
+    fn normal_values_have_mean_0_and_variance_1() {
+        let mut out = vec![0.0; 100_000];
+        Random::new(1, 0, 0).fill_normal(&mut out);
+        let mean = out.iter().map(|&x| f64::from(x)).sum::<f64>() / out.len() as f64;
+        let variance = out.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / out.len() as f64;
+        // Four standard errors of 100,000 samples.
+        assert!(mean.abs() < 0.0127 && (variance - 1.0).abs() < 0.0179, "mean {mean}, variance {variance}");
+    }
+
+    #[test]
+    fn a_permutation_holds_every_number_once_and_differs_by_step() {
+        let order = Random::new(5, 0, 0).permutation(1000);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert!(sorted.iter().copied().eq(0..1000));
+        assert_ne!(order, Random::new(5, 1, 0).permutation(1000));
+    }
+}
