@@ -1,1 +1,28 @@
-//! x
+//! Networks with hard parts: operators whose forward pass is exactly the hard function that ships, and whose backward pass
+//! is an estimator with a name.
+//!
+//! - [`custom_gradient`]: any forward with any backward.
+//! - [`ops`]: operators on tensors, forward and backward fused into one node of the gradient tape.
+//! - [`quantize`]: weights and activations at 1 to 8 bits, by the method that a config names.
+//! - [`layers`]: convolution, linear, batch norm and pooling whose evaluation is bit for bit that of the packed model.
+//! - [`parameters`]: names, values and gradients of a module's parameters, in a fixed order.
+//!
+//! ```
+//! use burn::tensor::{Device, Tensor};
+//! use hardgrad::custom_gradient::straight_through;
+//!
+//! let device = Device::flex().autodiff();
+//! let x = Tensor::<1>::from_floats([0.2, 0.7], &device).require_grad();
+//! let y = straight_through(x.clone().round(), x.clone());
+//! let gradients = (y * 3.0).sum().backward();
+//! assert_eq!(x.grad(&gradients).unwrap().into_data().into_vec::<f32>().unwrap(), [3.0, 3.0]);
+//! ```
+
+pub mod custom_gradient;
+mod flex;
+pub mod layers;
+pub mod ops;
+pub mod parameters;
+pub mod quantize;
+
+pub use hardgrad_kernels::surrogate::Surrogate;

@@ -1,0 +1,178 @@
+//! The words that the program understands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Train, prove and ship networks with hard parts.
+#[derive(Parser)]
+#[command(
+    name = "hardgrad",
+    version,
+    about,
+    after_help = "Example: hardgrad train qat --data /usr/share/datasets/fashion-mnist"
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Run a recipe: train, quantise, train on, export, verify
+    #[command(
+        after_help = "Examples:\n  hardgrad train qat\n  hardgrad train qat --data DIR --set quantization.weight_bits=2 \
+                            --set quantization.activation_bits=2 --out runs/w2a2\n  hardgrad train --resume runs/w2a2"
+    )]
+    Train(TrainArguments),
+    /// List the recipes, or print one's complete default config
+    #[command(after_help = "Example: hardgrad recipes show qat > my.toml; hardgrad train qat --config my.toml")]
+    Recipes {
+        #[command(subcommand)]
+        command: Option<RecipesCommand>,
+    },
+    /// Accuracy of a run's model on held-out images
+    #[command(after_help = "Example: hardgrad eval runs/qat-1")]
+    Eval {
+        /// Run folder
+        run: PathBuf,
+        /// Folder with the four IDX files, instead of the data of the run
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Pack a run's model, compare every held-out output with the trained model's, write the file if all are identical
+    #[command(after_help = "Example: hardgrad export runs/qat-1 --out model.safetensors")]
+    Export {
+        /// Run folder
+        run: PathBuf,
+        /// Packed file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Folder with the four IDX files, instead of the data of the run
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Class names and probabilities of images by a packed model
+    #[command(after_help = "Examples:\n  hardgrad predict runs/qat-1/model.packed.safetensors shoe.png\n  \
+                            hardgrad predict runs/qat-1/model.packed.safetensors 0 1 2\n  \
+                            hardgrad predict runs/qat-1/model.packed.safetensors DIR/t10k-images-idx3-ubyte.gz:17")]
+    Predict {
+        /// Packed model
+        file: PathBuf,
+        /// PNG files, IDXFILE:INDEX, or plain numbers: held-out images of --data
+        #[arg(required = true, value_name = "IMAGE")]
+        images: Vec<String>,
+        /// Folder with the four IDX files that plain numbers refer to; the embedded images without it
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A table of a packed model's layers: bits, real bytes, multiply-accumulates, integer or float
+    #[command(after_help = "Example: hardgrad inspect runs/qat-1")]
+    Inspect {
+        /// Run folder or packed file
+        #[arg(value_name = "RUN_OR_FILE")]
+        path: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Data sets: the known ones, or a check of a folder
+    #[command(after_help = "Example: hardgrad data check /usr/share/datasets/fashion-mnist")]
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// Discrete operators on tensors in safetensors files, forward and backward
+    #[command(after_help = "Example: hardgrad op run fake_quant in.safetensors out.safetensors --set bits=4")]
+    Op {
+        #[command(subcommand)]
+        command: OpCommand,
+    },
+}
+
+#[derive(Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["recipe", "resume"]))]
+pub struct TrainArguments {
+    /// Recipe; `hardgrad recipes` lists them
+    #[arg(value_name = "RECIPE", conflicts_with = "resume")]
+    pub recipe: Option<String>,
+    /// Settings that differ from the recipe's defaults
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
+    pub config: Option<PathBuf>,
+    /// One setting, such as training.batch_size=64; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
+    pub set: Vec<String>,
+    /// Folder with the four IDX files, gz or raw; the embedded images without it
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub data: Option<PathBuf>,
+    /// Run folder to make; runs/RECIPE-N without it
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub out: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", conflicts_with = "resume")]
+    pub seed: Option<u64>,
+    /// Replace the run in --out if there is one
+    #[arg(long, conflicts_with = "resume")]
+    pub force: bool,
+    /// Continue an interrupted run from its newest checkpoint
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// Print the final table as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum RecipesCommand {
+    /// Print a recipe's complete default config as TOML
+    #[command(after_help = "Example: hardgrad recipes show qat > my.toml")]
+    Show {
+        /// Recipe
+        recipe: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum DataCommand {
+    /// List the data sets that are recognised by their checksums
+    #[command(after_help = "Example: hardgrad data list")]
+    List,
+    /// Check the files of a folder: format, sizes, checksums
+    #[command(after_help = "Example: hardgrad data check /usr/share/datasets/fashion-mnist")]
+    Check {
+        /// Folder with the four IDX files
+        folder: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum OpCommand {
+    /// One line an operator
+    #[command(after_help = "Example: hardgrad op list")]
+    List,
+    /// Run an operator on the tensors of a file
+    #[command(after_help = "Example: hardgrad op run sign in.safetensors out.safetensors --set surrogate=tanh")]
+    Run {
+        /// Operator; `hardgrad op list` lists them
+        name: String,
+        /// Inputs, and the upstream gradient as `grad`
+        input: PathBuf,
+        /// Outputs and gradients
+        output: PathBuf,
+        /// One key, such as bits=4; may be repeated
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+}

@@ -1,0 +1,176 @@
+//! Results as people read them.
+
+use std::path::Path;
+
+use comfy_table::{CellAlignment, Table, presets};
+use hardgrad_lab::data::{CheckReport, KnownSet};
+use hardgrad_lab::operators::Operator;
+use hardgrad_lab::{Evaluation, Export, Inspection, Prediction, Recipe, Summary};
+
+/// Class probabilities that are printed for each image.
+const BEST: usize = 3;
+
+/// A table with a header; the columns from `first_number` on hold numbers.
+fn table(header: &[&str], first_number: usize, rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    rows.into_iter().for_each(|row| {
+        table.add_row(row);
+    });
+    for column in table.column_iter_mut().skip(first_number) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+pub fn summary(summary: &Summary) -> String {
+    let rows = summary.rows.iter().map(|row| {
+        vec![
+            row.model.clone(),
+            format!("W{}A{}", row.bits[0], row.bits[1]),
+            percent(row.accuracy),
+            grouped(row.bytes),
+            format!("{:.0}", row.microseconds_per_image),
+            row.arithmetic.clone(),
+        ]
+    });
+    let header = ["model", "bits", "accuracy", "bytes on disk", "µs an image", "arithmetic"];
+    let mut text = table(&header, 2, rows).to_string();
+    match (summary.verified, &summary.not_packed) {
+        (Some([identical, total]), _) => text += &format!("\nverified: {identical} of {total} outputs identical"),
+        (None, Some(reason)) => text += &format!("\nnot packed: {reason}"),
+        (None, None) => {}
+    }
+    let checked = if summary.data_verified { "checksums hold" } else { "not a known set" };
+    text + &format!("\ndata: {} ({checked})\nrun folder: {}", summary.data, summary.folder.display())
+}
+
+pub fn evaluation(evaluation: &Evaluation) -> String {
+    let rows = evaluation
+        .classes
+        .iter()
+        .map(|(name, accuracy)| vec![name.clone(), accuracy.map_or_else(|| "no image".to_string(), percent)]);
+    let classes = table(&["class", "accuracy"], 1, rows);
+    format!(
+        "{classes}\naccuracy {} ({} of {} images), loss {:.4}",
+        percent(evaluation.accuracy),
+        evaluation.correct,
+        evaluation.images,
+        evaluation.loss
+    )
+}
+
+pub fn export(export: &Export, out: &Path) -> String {
+    format!(
+        "{}: {} bytes, {:.1} times smaller than the float32 model ({} bytes)\nverified: {} of {} outputs identical",
+        out.display(),
+        grouped(export.bytes),
+        export.float_bytes as f64 / export.bytes as f64,
+        grouped(export.float_bytes),
+        export.identical,
+        export.images
+    )
+}
+
+pub fn predictions(predictions: &[Prediction]) -> String {
+    let rows = predictions.iter().map(|prediction| {
+        let best = prediction.classes.iter().take(BEST);
+        let classes: Vec<String> = best.map(|(name, p)| format!("{name} {}", percent(f64::from(*p)))).collect();
+        vec![prediction.image.clone(), classes.join(", ")]
+    });
+    table(&["image", "most likely classes"], 2, rows).to_string()
+}
+
+pub fn inspection(inspection: &Inspection) -> String {
+    let rows = inspection.layers.iter().map(|layer| {
+        let bits = |bits: Option<u32>| bits.map_or_else(|| "-".to_string(), |bits| bits.to_string());
+        let shape: Vec<String> = layer.output_shape.iter().map(usize::to_string).collect();
+        vec![
+            layer.name.clone(),
+            layer.kind.to_string(),
+            layer.arithmetic.to_string(),
+            shape.join(" x "),
+            bits(layer.weight_bits),
+            bits(layer.activation_bits),
+            grouped(layer.parameters as u64),
+            grouped(layer.bytes as u64),
+            grouped(layer.multiply_accumulates),
+        ]
+    });
+    let header = [
+        "layer",
+        "kind",
+        "runs in",
+        "output shape",
+        "weight bits",
+        "activation bits",
+        "parameters",
+        "bytes on disk",
+        "multiply-accumulates",
+    ];
+    format!(
+        "{}\ntotal: {} parameters, {} bytes on disk (header {}), {} multiply-accumulates an image\nfloat32: {} bytes; \
+         compression {:.2}",
+        table(&header, 3, rows),
+        grouped(inspection.parameters as u64),
+        grouped(inspection.bytes),
+        grouped(inspection.header_bytes),
+        grouped(inspection.multiply_accumulates),
+        grouped(inspection.float_bytes),
+        inspection.compression
+    )
+}
+
+pub fn recipes(recipes: &[Recipe]) -> String {
+    recipes.iter().map(|recipe| format!("{}: {}", recipe.name, recipe.description)).collect::<Vec<_>>().join("\n")
+}
+
+pub fn operators(operators: &[&Operator]) -> String {
+    operators.iter().map(|operator| format!("{}: {}", operator.name, operator.summary)).collect::<Vec<_>>().join("\n")
+}
+
+pub fn known_sets(sets: &[KnownSet]) -> String {
+    let rows = sets.iter().map(|set| {
+        let cells = [set.name, set.description, set.licence, set.source];
+        cells.map(String::from).to_vec()
+    });
+    table(&["name", "what it is", "licence", "where to get it"], 4, rows).to_string()
+}
+
+pub fn check(report: &CheckReport) -> String {
+    let rows = report.files.iter().map(|file| {
+        vec![
+            file.name.clone(),
+            file.format.map_or_else(|| "-".to_string(), |format| format.to_string()),
+            file.shape(),
+            file.sha256
+                .as_ref()
+                .map_or_else(|| "-".to_string(), |sha256| format!("{}…", &sha256[..12.min(sha256.len())])),
+            file.verdict.to_string(),
+        ]
+    });
+    let set = match (report.known_set, report.verified()) {
+        (Some(set), true) => format!("{}: all checksums hold", set.name),
+        (Some(set), false) => format!("claims to be {}, but is not", set.name),
+        (None, _) if report.problem.is_none() => "not a known set; it can be used".to_string(),
+        (None, _) => "cannot be used".to_string(),
+    };
+    format!("{}\n{set}", table(&["file", "format", "size", "sha256", "verdict"], 5, rows))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", 100.0 * share)
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,103 @@
+use burn::module::{Module, Param, RunningState};
+use burn::tensor::{Device, Tensor};
+use hardgrad_kernels::batch_norm::fold;
+use hardgrad_runtime::LayerKind;
+
+use crate::flex::values;
+use crate::ops::{batch_norm, batch_norm_folded};
+
+/// Settings of a [`BatchNorm`].
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNormConfig {
+    /// Channels of the input.
+    pub channels: usize,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Share of each batch in the running statistics.
+    pub momentum: f32,
+}
+
+impl BatchNormConfig {
+    /// epsilon 1e-5, momentum 0.1.
+    pub fn new(channels: usize) -> Self {
+        Self { channels, epsilon: 1e-5, momentum: 0.1 }
+    }
+
+    /// gamma 1, beta 0, running mean 0 and variance 1.
+    pub fn init(&self, device: &Device) -> BatchNorm {
+        let shape = [self.channels];
+        BatchNorm {
+            gamma: Param::from_tensor(Tensor::ones(shape, device)),
+            beta: Param::from_tensor(Tensor::zeros(shape, device)),
+            running_mean: RunningState::new(Tensor::<1>::zeros(shape, device).inner()),
+            running_variance: RunningState::new(Tensor::<1>::ones(shape, device).inner()),
+            epsilon: self.epsilon,
+            momentum: self.momentum,
+        }
+    }
+}
+
+/// Batch normalisation whose evaluation form is the one that ships.
+///
+/// ```text
+/// multiplier = gamma / sqrt(variance + epsilon)        offset = beta - mean multiplier        y = x multiplier + offset
+/// ```
+/// Inputs on an autodiff device use (and move) the statistics of the batch, plain inputs the running ones.
+/// x [batch, channels, ...]. Source: Ioffe and Szegedy, ICML 2015.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use hardgrad::layers::BatchNormConfig;
+///
+/// let layer = BatchNormConfig::new(3).init(&Device::flex());
+/// assert_eq!(layer.forward(Tensor::<4>::zeros([2, 3, 4, 4], &Device::flex())).dims(), [2, 3, 4, 4]);
+/// ```
+#[derive(Module, Debug)]
+pub struct BatchNorm {
+    /// Factor, one a channel.
+    pub gamma: Param<Tensor<1>>,
+    /// Shift, one a channel.
+    pub beta: Param<Tensor<1>>,
+    /// Running mean, one a channel.
+    pub running_mean: RunningState<Tensor<1>>,
+    /// Running unbiased variance, one a channel.
+    pub running_variance: RunningState<Tensor<1>>,
+    epsilon: f32,
+    momentum: f32,
+}
+
+impl BatchNorm {
+    /// The normalised values.
+    ///
+    /// # Panics
+    /// If the second axis of `x` does not have as many indices as there are channels.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if !x.is_autodiff() {
+            let (multiplier, offset) = self.folded();
+            return batch_norm_folded(x, &multiplier, &offset);
+        }
+        let (y, batch) = batch_norm(x, self.gamma.val(), self.beta.val(), self.epsilon);
+        let unbiased = batch.count as f32 / (batch.count.max(2) - 1) as f32;
+        self.follow(&self.running_mean, batch.mean);
+        self.follow(&self.running_variance, batch.variance * unbiased);
+        y
+    }
+
+    /// Multiplier and offset a channel of the form that ships.
+    pub fn folded(&self) -> (Vec<f32>, Vec<f32>) {
+        let (mean, variance) = (self.running_mean.value_sync(), self.running_variance.value_sync());
+        fold(&values(&self.gamma.val()), &values(&self.beta.val()), &values(&mean), &values(&variance), self.epsilon)
+    }
+
+    /// The packed form.
+    pub fn pack(&self) -> LayerKind {
+        let (multiplier, offset) = self.folded();
+        LayerKind::BatchNorm { multiplier, offset }
+    }
+
+    fn follow(&self, running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
+        running.update(running.value_sync().inner() * (1.0 - self.momentum) + batch * self.momentum);
+        // Settles the update now, so that a saved model never misses the last one.
+        let _ = running.value_sync();
+    }
+}

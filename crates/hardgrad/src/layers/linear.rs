@@ -1,0 +1,109 @@
+use burn::module::{Initializer, Module, Param};
+use burn::tensor::{Device, Tensor};
+use hardgrad_runtime::LayerKind;
+
+use super::pack::{PackError, pack_operands};
+use crate::ops::{linear, quantized_linear};
+use crate::quantize::{QuantizeError, QuantizeWeights, Quantizer, QuantizerConfig, StepClock};
+
+/// Settings of a [`QuantLinear`].
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use hardgrad::layers::QuantLinearConfig;
+///
+/// let layer = QuantLinearConfig::new(16, 4).init(&Device::flex());
+/// assert_eq!(layer.forward(Tensor::zeros([2, 16], &Device::flex())).dims(), [2, 4]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct QuantLinearConfig {
+    /// Number of inputs.
+    pub inputs: usize,
+    /// Number of outputs.
+    pub outputs: usize,
+    /// Add a learned value an output.
+    pub bias: bool,
+}
+
+impl QuantLinearConfig {
+    /// A layer with bias.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, bias: true }
+    }
+
+    /// A float layer with weights from Kaiming's uniform distribution; [`QuantLinear::quantize`] quantises it.
+    pub fn init(&self, device: &Device) -> QuantLinear {
+        let initializer = Initializer::KaimingUniform { gain: 1.0 / 3f64.sqrt(), fan_out_only: false };
+        let weight = initializer.init_with([self.inputs, self.outputs], Some(self.inputs), None, device);
+        let bias = self.bias.then(|| initializer.init_with([self.outputs], Some(self.inputs), None, device));
+        QuantLinear { weight, bias, input_quantizer: None }
+    }
+}
+
+/// Matrix product with quantised input and weights.
+///
+/// ```text
+/// y = quantize(x) quantize(weight) + bias
+/// ```
+/// x [batch, inputs] to [batch, outputs].
+#[derive(Module, Debug)]
+pub struct QuantLinear {
+    /// Weight [inputs, outputs], with its quantiser as reparameterization.
+    pub weight: Param<Tensor<2>>,
+    /// One value an output.
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Quantiser of the input.
+    pub input_quantizer: Option<Quantizer>,
+}
+
+impl QuantLinear {
+    /// The layer with quantisers for its weight and its input (where given), which wait on `clock` if they have a delay.
+    pub fn quantize(
+        self,
+        weights: Option<&QuantizerConfig>,
+        activations: Option<&QuantizerConfig>,
+        clock: &StepClock,
+    ) -> Result<Self, QuantizeError> {
+        let input_quantizer = Quantizer::for_input(activations, clock, &self.weight.lazy_device())?;
+        let layer = match weights {
+            Some(config) => {
+                self.apply_reparameterization(QuantizeWeights::new(config.clone())?.with_clock(clock.clone()))
+            }
+            None => self,
+        };
+        Ok(Self { input_quantizer, ..layer })
+    }
+
+    /// The product of `x` with the weight.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let (x, input_grid) = Quantizer::apply_to_input(self.input_quantizer.as_ref(), x);
+        let weight = self.weight.val();
+        let y = match (input_grid, Quantizer::weight_grid(&self.weight)) {
+            (Some(x_grid), Some(weight_grid)) => quantized_linear(x, &x_grid, weight, &weight_grid),
+            _ => linear(x, weight),
+        };
+        match &self.bias {
+            Some(bias) => y + bias.val().unsqueeze(),
+            None => y,
+        }
+    }
+
+    /// Sets the range of the input's quantiser from a sample of inputs.
+    pub fn calibrate(&mut self, sample: &Tensor<2>) {
+        if let Some(quantizer) = &mut self.input_quantizer {
+            quantizer.calibrate(sample);
+        }
+    }
+
+    /// The packed form; `name` is for errors, `pixels` tells that the input is the image itself.
+    pub fn pack(&self, name: &str, pixels: bool) -> Result<LayerKind, PackError> {
+        let [inputs, outputs] = self.weight.base().dims();
+        // Packed weights are [outputs, inputs].
+        let turned = |codes: Vec<u8>| (0..outputs).flat_map(|o| codes[o..].iter().step_by(outputs).copied()).collect();
+        let (weight, input) = pack_operands(name, &self.weight, self.input_quantizer.as_ref(), pixels, turned)?;
+        Ok(LayerKind::Linear { weight, input, bias: super::pack::vector(&self.bias), inputs, outputs })
+    }
+}

@@ -1,0 +1,15 @@
+//! Layers whose evaluation is bit for bit that of the packed model.
+//!
+//! [`QuantConv2d`] and [`QuantLinear`] own their weight and the quantiser of their input; without quantisers they are plain
+//! float layers. Where both operands are quantised the sum of products is exact and scaled once ([`crate::ops`]), in
+//! training, in evaluation and in the packed model. `pack` turns a layer into its packed form.
+
+mod batch_norm;
+mod conv2d;
+mod linear;
+mod pack;
+
+pub use batch_norm::{BatchNorm, BatchNormConfig};
+pub use conv2d::{QuantConv2d, QuantConv2dConfig};
+pub use linear::{QuantLinear, QuantLinearConfig};
+pub use pack::PackError;

@@ -1,0 +1,52 @@
+use burn::tensor::Tensor;
+use hardgrad_kernels::fake_quant::{self, Bounds};
+use serde::{Deserialize, Serialize};
+
+use super::channels;
+use crate::custom_gradient::custom_vjp;
+use crate::flex::{tensor, values};
+
+/// What the backward pass of [`fake_quant`] does with values outside the grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// No gradient outside the grid.
+    #[default]
+    Clipped,
+    /// The gradient passes everywhere.
+    Identity,
+}
+
+/// Moves each value to the nearest point of a uniform grid.
+///
+/// ```text
+/// v = round(x / scale)        y = clamp(v, lowest, highest) scale
+/// dx = G where lowest <= v <= highest, else 0     (clipped)        dx = G     (identity)
+/// ```
+/// x of any shape; `scale` (in units of x, above 0) and `bounds` (whole numbers, in steps) hold one value, or one for each
+/// index along `axis`. A zero point z shifts the bounds: lowest = qmin - z, highest = qmax - z.
+/// Source: Jacob et al., CVPR 2018.
+///
+/// # Panics
+/// If the number of scales does not fit the axis.
+pub fn fake_quant<const D: usize>(
+    x: Tensor<D>,
+    scale: &[f32],
+    bounds: &[Bounds],
+    axis: Option<usize>,
+    rule: Rule,
+) -> Tensor<D> {
+    let (input, dims) = (values(&x), x.dims());
+    let channels = channels(&dims, scale.len(), axis);
+    let mut y = vec![0.0; input.len()];
+    fake_quant::fake_quant(&input, scale, bounds, channels, &mut y);
+    let (scale, bounds) = (scale.to_vec(), bounds.to_vec());
+    custom_vjp(x, tensor(y, dims), move |gradient| match rule {
+        Rule::Identity => gradient,
+        Rule::Clipped => {
+            let mut out = vec![0.0; input.len()];
+            fake_quant::fake_quant_backward(&input, &values(&gradient), &scale, &bounds, channels, &mut out);
+            tensor(out, dims)
+        }
+    })
+}

@@ -1,0 +1,47 @@
+//! Operators on tensors: a hard forward pass and a named backward pass, fused into one node of the gradient tape.
+//!
+//! One file an operator, each with its formulas. The loops are those of `hardgrad-kernels`; what a backward pass needs is
+//! kept as a reference to the input, not as a copy. All operators take f32 tensors of any layout on the Flex device.
+
+mod batch_norm;
+mod conv2d;
+mod dorefa;
+mod fake_quant;
+mod linear;
+mod lsq;
+mod pact;
+mod pool2d;
+mod round;
+mod sign;
+
+pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_folded};
+pub use conv2d::{Conv2dOptions, conv2d, quantized_conv2d};
+pub use dorefa::{dorefa_activation, dorefa_weight};
+pub use fake_quant::{Rule, fake_quant};
+pub use hardgrad_kernels::fake_quant::Bounds;
+pub use linear::{linear, quantized_linear};
+pub use lsq::lsq;
+pub use pact::pact;
+pub(crate) use pact::pact_scale;
+pub use pool2d::{avg_pool2d, max_pool2d};
+pub use round::round;
+pub use sign::sign;
+
+use hardgrad_kernels::fake_quant::Channels;
+
+/// How the values of a tensor share `scales` scales: one for all, or one for each index along `axis`.
+///
+/// # Panics
+/// If there is more than one scale and `axis` does not have that many indices.
+fn channels(dims: &[usize], scales: usize, axis: Option<usize>) -> Channels {
+    match axis {
+        Some(axis) if scales > 1 || dims[axis] == 1 => {
+            assert_eq!(scales, dims[axis], "{scales} scales for axis {axis} of a tensor of shape {dims:?}");
+            Channels::along(dims, axis)
+        }
+        _ => {
+            assert_eq!(scales, 1, "several scales need an axis");
+            Channels::one(dims.iter().product())
+        }
+    }
+}

@@ -1,0 +1,31 @@
+use burn::tensor::Tensor;
+use hardgrad_kernels::fake_quant::{Bounds, Channels, fake_quant};
+use hardgrad_kernels::pact::pact_backward;
+
+use crate::custom_gradient::custom_vjp2;
+use crate::flex::{tensor, values};
+
+/// Clips activations at a learned bound and quantises them to `bits` (PACT).
+///
+/// ```text
+/// s = alpha / (2^bits - 1)        y = round(clamp(x, 0, alpha) / s) s
+/// dx = G where 0 <= x <= alpha, else 0        dalpha = sum of G where x > alpha
+/// ```
+/// x of any shape; `alpha` [1], in units of x, above 0. The paper adds weight decay on alpha.
+/// Source: Choi et al., "PACT: parameterized clipping activation for quantized neural networks", 2018.
+pub fn pact<const D: usize>(x: Tensor<D>, alpha: Tensor<1>, bits: u32) -> Tensor<D> {
+    let (input, bound, dims) = (values(&x), values(&alpha)[0], x.dims());
+    let bounds = Bounds::unsigned(bits);
+    let mut y = vec![0.0; input.len()];
+    fake_quant(&input, &[pact_scale(bound, bits)], &[bounds], Channels::one(input.len()), &mut y);
+    custom_vjp2(x, alpha, tensor(y, dims), move |gradient, _| {
+        let mut dx = vec![0.0; input.len()];
+        let dalpha = pact_backward(&input, &values(&gradient), bound, &mut dx);
+        (Some(tensor(dx, dims)), Some(tensor(vec![dalpha], [1])))
+    })
+}
+
+/// The step that belongs to a clipping bound: alpha / (2^bits - 1).
+pub(crate) fn pact_scale(alpha: f32, bits: u32) -> f32 {
+    alpha / Bounds::unsigned(bits).highest
+}

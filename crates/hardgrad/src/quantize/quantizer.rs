@@ -1,0 +1,116 @@
+use burn::module::{Module, Reparameterization};
+use burn::tensor::Tensor;
+
+use super::{DorefaRange, FixedRange, Grid, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, StepClock};
+
+/// A range method with its state.
+#[derive(Module, Debug)]
+#[allow(missing_docs)]
+pub enum Range {
+    Fixed(FixedRange),
+    MinMax(MinMaxRange),
+    MovingAverage(MovingAverageRange),
+    Lsq(LsqRange),
+    Pact(PactRange),
+    Dorefa(DorefaRange),
+}
+
+/// Moves values to a grid, forward; lets gradients through by the rule of its range method, backward.
+///
+/// As a layer it quantises activations; [`QuantizeWeights`](super::QuantizeWeights) attaches it to weights. Built by
+/// [`QuantizerConfig`](super::QuantizerConfig).
+#[derive(Module, Debug)]
+pub struct Quantizer {
+    /// The range method with its state.
+    pub range: Range,
+    #[module(skip)]
+    format: Format,
+    #[module(skip)]
+    start: Start,
+}
+
+/// What is the same for all range methods.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Format {
+    pub bits: u32,
+    pub levels: Levels,
+    pub axis: Option<usize>,
+}
+
+/// When a quantiser begins to work.
+#[derive(Clone, Debug)]
+struct Start {
+    delay: u64,
+    clock: StepClock,
+}
+
+impl Quantizer {
+    pub(super) fn new(
+        range: Range,
+        bits: u32,
+        levels: Levels,
+        axis: Option<usize>,
+        delay: u64,
+        clock: StepClock,
+    ) -> Self {
+        Self { range, format: Format { bits, levels, axis }, start: Start { delay, clock } }
+    }
+
+    /// The values on the grid, or unchanged before the delay is over; any shape.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        if !self.is_active() {
+            return x;
+        }
+        match &self.range {
+            Range::Fixed(range) => range.quantize(x, self.format),
+            Range::MinMax(range) => range.quantize(x, self.format),
+            Range::MovingAverage(range) => range.quantize(x, self.format),
+            Range::Lsq(range) => range.quantize(x, self.format),
+            Range::Pact(range) => range.quantize(x, self.format),
+            Range::Dorefa(range) => range.quantize(x, self.format),
+        }
+    }
+
+    /// The grid that [`forward`](Self::forward) moves `x` to, as it is after that call.
+    pub fn grid<const D: usize>(&self, x: &Tensor<D>) -> Grid {
+        match &self.range {
+            Range::Fixed(range) => range.grid(self.format),
+            Range::MinMax(range) => range.grid(x, self.format),
+            Range::MovingAverage(range) => range.grid(self.format),
+            Range::Lsq(range) => range.grid(self.format),
+            Range::Pact(range) => range.grid(self.format),
+            Range::Dorefa(range) => range.grid(self.format),
+        }
+    }
+
+    /// False until the delay is over.
+    pub fn is_active(&self) -> bool {
+        self.start.clock.step() >= self.start.delay
+    }
+
+    /// Bits of a code.
+    pub fn bits(&self) -> u32 {
+        self.format.bits
+    }
+
+    /// Sets the range from a sample of the values to come, such as the activations of a few hundred training images.
+    ///
+    /// Learned ranges get the scale with the least squared error, observed ranges the extremes; the others stay.
+    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
+        match &mut self.range {
+            Range::Lsq(range) => range.calibrate(sample, self.format),
+            Range::Pact(range) => range.calibrate(sample, self.format),
+            Range::MinMax(range) => range.calibrate(sample),
+            Range::MovingAverage(range) => range.calibrate(sample),
+            Range::Fixed(_) | Range::Dorefa(_) => {}
+        }
+    }
+}
+
+impl Reparameterization for Quantizer {
+    const NAME: &'static str = "quantizer";
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        self.forward(base)
+    }
+}

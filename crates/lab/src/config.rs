@@ -1,0 +1,513 @@
+//! The settings of a run: complete defaults, changed by a TOML file and by `key=value` pairs.
+
+use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, Role};
+use hardgrad_kernels::images::Augmentation;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use toml::{Table, Value};
+
+use crate::RECIPES;
+
+/// All settings of a run; [`Config::to_toml`] prints them and [`Config::from_toml`] takes them back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Name of the recipe.
+    pub recipe: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Where the images come from.
+    pub data: DataConfig,
+    /// The network.
+    pub model: ModelConfig,
+    /// Epochs, rates, checkpoints.
+    pub training: TrainingConfig,
+    /// Random changes of training images.
+    pub augmentation: AugmentationConfig,
+    /// Bits and range methods.
+    pub quantization: QuantizationConfig,
+}
+
+/// Where the images come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataConfig {
+    /// Folder with the four IDX files; empty for the embedded subset of Fashion-MNIST.
+    pub directory: String,
+}
+
+/// The convolutional network: blocks of convolution, batch norm, 2x2 max pooling and ReLU, then linear layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    /// Output channels of each block.
+    pub channels: Vec<usize>,
+    /// Height and width of all kernels; odd.
+    pub kernel_size: usize,
+    /// Outputs of each hidden linear layer.
+    pub hidden: Vec<usize>,
+}
+
+/// Epochs, rates, checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingConfig {
+    /// Images a step.
+    pub batch_size: usize,
+    /// Passes over the training images in float32.
+    pub float_epochs: u64,
+    /// Passes with quantisation, after the float ones.
+    pub quantized_epochs: u64,
+    /// Highest learning rate of the float stage (Adam, linear warm-up, then cosine to 0).
+    pub float_learning_rate: f64,
+    /// Highest learning rate of the quantised stage.
+    pub quantized_learning_rate: f64,
+    /// Learning rate of quantiser ranges as a share of the rate of weights.
+    pub range_rate_factor: f64,
+    /// Steps at the start of each stage in which the rate rises from 0.
+    pub warmup_steps: u64,
+    /// Decoupled weight decay of weights, as a share of the rate.
+    pub weight_decay: f64,
+    /// Share of each target that is spread over all classes.
+    pub label_smoothing: f64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// Random changes of training images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AugmentationConfig {
+    /// Mirror half of the images left to right; switch it off for digits.
+    pub horizontal_flip: bool,
+    /// Shift by up to this many pixels in each direction.
+    pub shift: u32,
+}
+
+/// Bits and range methods. The first layer's input is the 8-bit image itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuantizationConfig {
+    /// Bits of weights, 1 to 8, or 32 for float32.
+    pub weight_bits: u32,
+    /// Bits of activations, 1 to 8, or 32 for float32.
+    pub activation_bits: u32,
+    /// Bits of the first layer's weights.
+    pub first_layer_bits: u32,
+    /// Bits of the last layer's weights.
+    pub last_layer_bits: u32,
+    /// Range method of weights: fixed, min_max, lsq or dorefa.
+    pub weight_range: RangeMethod,
+    /// Range method of activations: fixed, min_max, moving_average, lsq, pact or dorefa.
+    pub activation_range: RangeMethod,
+    /// One scale for each output channel of a weight.
+    pub per_channel: bool,
+    /// A zero point for weights and activations; only for fixed, min_max and moving_average.
+    pub zero_point: bool,
+    /// The scale of the fixed range method.
+    pub fixed_scale: f64,
+    /// Steps of the quantised stage before quantisation begins.
+    pub delay: u64,
+    /// Training images from which activation ranges are set before the quantised stage.
+    pub calibration_images: usize,
+}
+
+/// Bits that mean float32.
+pub const FLOAT_BITS: u32 = 32;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            recipe: RECIPES[0].name.to_string(),
+            seed: 0,
+            data: DataConfig { directory: String::new() },
+            model: ModelConfig { channels: vec![32, 64], kernel_size: 5, hidden: vec![512] },
+            training: TrainingConfig {
+                batch_size: 128,
+                float_epochs: 8,
+                quantized_epochs: 7,
+                float_learning_rate: 0.002,
+                quantized_learning_rate: 0.001,
+                range_rate_factor: 0.1,
+                warmup_steps: 50,
+                weight_decay: 0.05,
+                label_smoothing: 0.0,
+                checkpoint_every: 200,
+            },
+            augmentation: AugmentationConfig { horizontal_flip: true, shift: 0 },
+            quantization: QuantizationConfig {
+                weight_bits: 4,
+                activation_bits: 4,
+                first_layer_bits: 8,
+                last_layer_bits: 8,
+                weight_range: RangeMethod::Lsq,
+                activation_range: RangeMethod::Lsq,
+                per_channel: true,
+                zero_point: false,
+                fixed_scale: 0.1,
+                delay: 0,
+                calibration_images: 512,
+            },
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Debug, Error, PartialEq)]
+pub enum ConfigError {
+    /// There is no recipe of this name.
+    #[error("no recipe is called {name}; `hardgrad recipes` lists them{}", suggestion(nearest))]
+    Recipe {
+        /// What was asked for.
+        name: String,
+        /// The known name most like it.
+        nearest: Option<String>,
+    },
+    /// The text is not TOML.
+    #[error("{source_name}: {problem}")]
+    Syntax {
+        /// The file or the argument.
+        source_name: String,
+        /// What the parser says.
+        problem: String,
+    },
+    /// A key that does not exist.
+    #[error("{source_name}: unknown key {key}{}; `hardgrad recipes show qat` prints all keys", suggestion(nearest))]
+    UnknownKey {
+        /// The file or the argument.
+        source_name: String,
+        /// The whole key.
+        key: String,
+        /// The known key most like it.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong type.
+    #[error("{source_name}: {key} must be {expected}, got {found}")]
+    Type {
+        /// The file or the argument.
+        source_name: String,
+        /// The whole key.
+        key: String,
+        /// What it must be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// A value out of its range.
+    #[error("{key} must be {expected}, got {found}")]
+    Range {
+        /// The whole key.
+        key: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// Quantiser settings that do not go together.
+    #[error("{key}: {problem}")]
+    Quantizer {
+        /// The key of the range method.
+        key: &'static str,
+        /// What is wrong.
+        problem: QuantizeError,
+    },
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default()
+}
+
+impl Config {
+    /// The complete defaults of a recipe.
+    pub fn of_recipe(name: &str) -> Result<Self, ConfigError> {
+        match RECIPES.iter().find(|recipe| recipe.name == name) {
+            Some(_) => Ok(Self::default()),
+            None => {
+                let nearest = nearest(name, RECIPES.iter().map(|recipe| recipe.name.to_string()));
+                Err(ConfigError::Recipe { name: name.to_string(), nearest })
+            }
+        }
+    }
+
+    /// The config in TOML, every key with its value.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a config holds only what TOML can")
+    }
+
+    /// A complete or partial config; keys that are not given keep their defaults. `source_name` is for errors.
+    pub fn from_toml(text: &str, source_name: &str) -> Result<Self, ConfigError> {
+        let given: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            source_name: source_name.to_string(),
+            problem: one_line(error.message()),
+        })?;
+        let recipe = given.get("recipe").and_then(Value::as_str).unwrap_or(RECIPES[0].name);
+        Self::of_recipe(recipe)?.changed(given, source_name)
+    }
+
+    /// The config after `key=value` changes; a value is TOML, or a string where it is not.
+    pub fn with_changes(self, changes: &[String]) -> Result<Self, ConfigError> {
+        changes.iter().try_fold(self, |config, change| {
+            let source_name = format!("--set {change}");
+            let Some((key, value)) = change.split_once('=') else {
+                let problem = "expected key=value, such as training.batch_size=64".to_string();
+                return Err(ConfigError::Syntax { source_name, problem });
+            };
+            let (key, value) = (key.trim(), value.trim());
+            let value = format!("value = {value}")
+                .parse::<Table>()
+                .ok()
+                .and_then(|mut table| table.remove("value"))
+                .unwrap_or_else(|| Value::String(value.to_string()));
+            let given =
+                key.rsplit('.').fold(value, |value, part| Value::Table(Table::from_iter([(part.to_string(), value)])));
+            match given {
+                Value::Table(given) => config.changed(given, &source_name),
+                _ => Ok(config),
+            }
+        })
+    }
+
+    fn changed(self, given: Table, source_name: &str) -> Result<Self, ConfigError> {
+        let mut table = Table::try_from(&self).expect("a config holds only what TOML can");
+        merge(&mut table, given, "", source_name)?;
+        table.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
+            source_name: source_name.to_string(),
+            problem: one_line(error.message()),
+        })
+    }
+
+    /// Fails where a value is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let Self { model, training, quantization, .. } = self;
+        let at_least_1 =
+            |key, value: u64| in_range(key, value as f64, 1.0..=1e9, "a whole number from 1 to 1000000000");
+        for channels in model.channels.iter().chain(&model.hidden) {
+            in_range(
+                "model.channels and model.hidden",
+                *channels as f64,
+                1.0..=65_536.0,
+                "whole numbers from 1 to 65536",
+            )?;
+        }
+        if model.kernel_size % 2 == 0 || model.kernel_size > 31 {
+            return Err(out_of_range("model.kernel_size", "odd and at most 31", model.kernel_size));
+        }
+        in_range("training.batch_size", training.batch_size as f64, 2.0..=65_536.0, "a whole number from 2 to 65536")?;
+        at_least_1("training.float_epochs", training.float_epochs)?;
+        at_least_1("training.quantized_epochs", training.quantized_epochs)?;
+        at_least_1("training.checkpoint_every", training.checkpoint_every)?;
+        for (key, value) in [
+            ("training.float_learning_rate", training.float_learning_rate),
+            ("training.quantized_learning_rate", training.quantized_learning_rate),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(out_of_range(key, "above 0", value));
+            }
+        }
+        in_range("training.range_rate_factor", training.range_rate_factor, 0.0..=100.0, "from 0 to 100")?;
+        in_range("training.weight_decay", training.weight_decay, 0.0..=1.0, "from 0 to 1")?;
+        in_range("training.label_smoothing", training.label_smoothing, 0.0..=0.99, "from 0 to 0.99")?;
+        in_range("augmentation.shift", f64::from(self.augmentation.shift), 0.0..=64.0, "a whole number from 0 to 64")?;
+        for (key, bits) in [
+            ("quantization.weight_bits", quantization.weight_bits),
+            ("quantization.activation_bits", quantization.activation_bits),
+            ("quantization.first_layer_bits", quantization.first_layer_bits),
+            ("quantization.last_layer_bits", quantization.last_layer_bits),
+        ] {
+            if !(1..=8).contains(&bits) && bits != FLOAT_BITS {
+                return Err(out_of_range(key, "1 to 8, or 32 for float32", bits));
+            }
+        }
+        at_least_1("quantization.calibration_images", quantization.calibration_images as u64)?;
+        for bits in [quantization.weight_bits, quantization.first_layer_bits, quantization.last_layer_bits] {
+            if let Some(config) = quantization.weights(bits) {
+                let problem = |problem| ConfigError::Quantizer { key: "quantization.weight_range", problem };
+                config.check(Role::Weight).map_err(problem)?;
+            }
+        }
+        if let Some(config) = quantization.activations() {
+            let problem = |problem| ConfigError::Quantizer { key: "quantization.activation_range", problem };
+            config.check(Role::Activation).map_err(problem)?;
+        }
+        Ok(())
+    }
+}
+
+impl QuantizationConfig {
+    /// The quantiser of weights with so many bits; none for float32.
+    pub fn weights(&self, bits: u32) -> Option<QuantizerConfig> {
+        (bits != FLOAT_BITS).then(|| QuantizerConfig {
+            range: self.weight_range,
+            per_channel: self.per_channel,
+            ..self.common(QuantizerConfig::weights(bits))
+        })
+    }
+
+    /// The quantiser of activations; none for float32.
+    pub fn activations(&self) -> Option<QuantizerConfig> {
+        (self.activation_bits != FLOAT_BITS).then(|| QuantizerConfig {
+            range: self.activation_range,
+            ..self.common(QuantizerConfig::activations(self.activation_bits))
+        })
+    }
+
+    fn common(&self, config: QuantizerConfig) -> QuantizerConfig {
+        QuantizerConfig {
+            zero_point: self.zero_point,
+            fixed_scale: self.fixed_scale as f32,
+            delay: self.delay,
+            ..config
+        }
+    }
+}
+
+impl From<&AugmentationConfig> for Augmentation {
+    fn from(config: &AugmentationConfig) -> Self {
+        Self { horizontal_flip: config.horizontal_flip, shift: config.shift }
+    }
+}
+
+fn in_range(
+    key: &'static str,
+    value: f64,
+    range: std::ops::RangeInclusive<f64>,
+    expected: &str,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) { Ok(()) } else { Err(out_of_range(key, expected, value)) }
+}
+
+fn out_of_range(key: &'static str, expected: &str, found: impl ToString) -> ConfigError {
+    ConfigError::Range { key, expected: expected.to_string(), found: found.to_string() }
+}
+
+/// Puts `given` over `known`, which has every key that may be given.
+fn merge(known: &mut Table, given: Table, path: &str, source_name: &str) -> Result<(), ConfigError> {
+    for (name, value) in given {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let Some(old) = known.get_mut(&name) else {
+            let keys = known.keys().map(|name| if path.is_empty() { name.clone() } else { format!("{path}.{name}") });
+            let everywhere = keys.chain(Config::default().keys());
+            let nearest = nearest(&key, everywhere);
+            return Err(ConfigError::UnknownKey { source_name: source_name.to_string(), key, nearest });
+        };
+        let wrong = |expected, found: &Value| ConfigError::Type {
+            source_name: source_name.to_string(),
+            key: key.clone(),
+            expected,
+            found: found.to_string(),
+        };
+        match (old, value) {
+            (Value::Table(old), Value::Table(value)) => merge(old, value, &key, source_name)?,
+            (Value::Table(_), value) => return Err(wrong("a section", &value)),
+            (old @ Value::Float(_), Value::Integer(value)) => *old = Value::Float(value as f64),
+            (old @ Value::Float(_), value @ Value::Float(_))
+            | (old @ Value::Boolean(_), value @ Value::Boolean(_))
+            | (old @ Value::String(_), value @ Value::String(_)) => *old = value,
+            (old @ Value::Integer(_), Value::Integer(value)) if value >= 0 => *old = Value::Integer(value),
+            (old @ Value::Array(_), Value::Array(value))
+                if value.iter().all(|v| v.as_integer().is_some_and(|v| v >= 0)) =>
+            {
+                *old = Value::Array(value);
+            }
+            (Value::Float(_), value) => return Err(wrong("a number", &value)),
+            (Value::Integer(_), value) => return Err(wrong("a whole number of at least 0", &value)),
+            (Value::Boolean(_), value) => return Err(wrong("true or false", &value)),
+            (Value::String(_), value) => return Err(wrong("a string", &value)),
+            (_, value) => return Err(wrong("a list of whole numbers", &value)),
+        }
+    }
+    Ok(())
+}
+
+impl Config {
+    /// Every key with its sections, such as `training.batch_size`.
+    fn keys(&self) -> Vec<String> {
+        let table = Table::try_from(self).expect("a config holds only what TOML can");
+        let mut keys = Vec::new();
+        for (name, value) in table {
+            match value {
+                Value::Table(section) => keys.extend(section.keys().map(|key| format!("{name}.{key}"))),
+                _ => keys.push(name),
+            }
+        }
+        keys
+    }
+}
+
+/// The known name most like `name`, if one is at all.
+fn nearest(name: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_string();
+    known
+        .into_iter()
+        .map(|known| {
+            let whole = strsim::jaro_winkler(name, &known);
+            let part = strsim::jaro_winkler(&last(name), &last(&known));
+            (whole.max(part), known)
+        })
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_defaults_are_taken_back_unchanged_and_valid() {
+        let config = Config::of_recipe("qat").unwrap();
+        config.check().unwrap();
+        assert_eq!(Config::from_toml(&config.to_toml(), "x").unwrap(), config);
+    }
+
+    #[test]
+    fn a_part_of_a_config_keeps_the_other_defaults() {
+        let config = Config::from_toml("[training]\nbatch_size = 7\nweight_decay = 1", "x").unwrap();
+        assert_eq!((config.training.batch_size, config.training.weight_decay), (7, 1.0));
+        assert_eq!(config.model, Config::default().model);
+    }
+
+    #[test]
+    fn misspelt_keys_are_errors_with_the_nearest_known_key() {
+        let error = Config::from_toml("[training]\nbatchsize = 7", "a.toml").unwrap_err().to_string();
+        assert!(error.contains("a.toml") && error.contains("did you mean training.batch_size?"), "{error}");
+        let change = |change: &str| Config::default().with_changes(&[change.to_string()]);
+        let error = change("quantization.weigth_bits=3").unwrap_err().to_string();
+        assert!(error.contains("did you mean quantization.weight_bits?"), "{error}");
+        // The right key in no section at all.
+        let error = change("weight_bits=3").unwrap_err().to_string();
+        assert!(error.contains("did you mean quantization.weight_bits?"), "{error}");
+        let error = Config::of_recipe("qta").unwrap_err().to_string();
+        assert!(error.contains("did you mean qat?"), "{error}");
+    }
+
+    #[test]
+    fn changes_take_numbers_lists_and_bare_words() {
+        let changes = ["model.channels=[4, 8]", "quantization.weight_range=dorefa", "quantization.per_channel=false"];
+        let config = Config::default().with_changes(&changes.map(String::from)).unwrap();
+        assert_eq!(config.model.channels, [4, 8]);
+        assert_eq!(config.quantization.weight_range, RangeMethod::Dorefa);
+        config.check().unwrap();
+    }
+
+    #[test]
+    fn values_of_the_wrong_type_or_range_name_the_key() {
+        let with = |change: &str| {
+            let config = Config::default().with_changes(&[change.to_string()]);
+            config.and_then(|config| config.check().map(|()| config)).unwrap_err().to_string()
+        };
+        for (change, word) in [
+            ("quantization.weight_bits=0", "quantization.weight_bits must be 1 to 8, or 32 for float32, got 0"),
+            ("quantization.weight_bits=33", "got 33"),
+            ("quantization.activation_bits=\"four\"", "quantization.activation_bits must be a whole number"),
+            ("training.float_learning_rate=0", "training.float_learning_rate must be above 0"),
+            ("training=3", "training must be a section"),
+            ("quantization.weight_range=pact", "quantization.weight_range"),
+            ("quantization.weight_range=wide", "wide"),
+            ("model.kernel_size=4", "model.kernel_size must be odd"),
+            ("seed=-1", "seed must be a whole number of at least 0"),
+            ("batch", "expected key=value"),
+        ] {
+            let error = with(change);
+            assert!(error.contains(word) && !error.contains('\n'), "{change}: {error}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use std::path::PathBuf;
+
+use hardgrad::layers::PackError;
+use hardgrad::parameters::ParameterError;
+use hardgrad_runtime::PackedError;
+use thiserror::Error;
+
+use crate::config::ConfigError;
+use crate::data::DataError;
+use crate::files::FileError;
+
+/// Anything that can go wrong in the lab; one line each, with the thing and the mend.
+#[derive(Debug, Error)]
+pub enum LabError {
+    /// A config, or a change to one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A data set or an image.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Reading or writing a file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The folder of a new run exists.
+    #[error("{}: the folder exists; choose another --out, continue it with --resume, or replace it with --force", path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder that is not a run.
+    #[error("{}: not a run folder ({problem}); give a folder that `hardgrad train` made", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        problem: String,
+    },
+    /// A file of a run whose content is damaged or belongs elsewhere.
+    #[error("{}: {problem}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and how to mend it.
+        problem: String,
+    },
+    /// The parameters of a file do not fit the network.
+    #[error("{}: {problem}", path.display())]
+    Parameters {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: ParameterError,
+    },
+    /// Training met a value that is not finite.
+    #[error(
+        "{tensor} is not finite at step {step} (epoch {epoch}) of the {stage} stage; the last good checkpoint is kept: \
+         lower {key} (now {rate}) and train again, or continue with --resume"
+    )]
+    NotFinite {
+        /// The first tensor with a NaN or an infinity.
+        tensor: String,
+        /// Step of the stage, from 1.
+        step: u64,
+        /// Epoch of the stage, from 1.
+        epoch: u64,
+        /// Name of the stage.
+        stage: &'static str,
+        /// The config key to change.
+        key: &'static str,
+        /// Its value.
+        rate: f64,
+    },
+    /// A layer without a packed form.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// A packed model.
+    #[error("{}: {problem}", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: PackedError,
+    },
+    /// The packed model computes something else than the trained one.
+    #[error(
+        "{different} of {total} outputs of the packed model differ (first: image {image}, class {class}, trained {trained:e}, \
+         packed {packed:e}); nothing was written, please report this as a fault of hardgrad"
+    )]
+    NotIdentical {
+        /// Images with at least one different output.
+        different: usize,
+        /// Images compared.
+        total: usize,
+        /// The first one that differs.
+        image: usize,
+        /// Its first class that differs.
+        class: usize,
+        /// Output of the trained model.
+        trained: f32,
+        /// Output of the packed model.
+        packed: f32,
+    },
+    /// The wrong kind of argument.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl LabError {
+    /// True where the caller asked for something that cannot be, false where something failed on the way.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Config(_) | Self::RunExists { .. } | Self::Usage(_))
+    }
+}

@@ -1,0 +1,209 @@
+use burn::module::Module;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use hardgrad::layers::{
+    BatchNorm, BatchNormConfig, PackError, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig,
+};
+use hardgrad::ops::{Conv2dOptions, max_pool2d};
+use hardgrad::parameters;
+use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, StepClock};
+use hardgrad_kernels::images::PixelScale;
+use hardgrad_kernels::random::Random;
+use hardgrad_runtime::{Input, Layer, LayerKind};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ModelConfig, QuantizationConfig};
+use crate::train::stream;
+
+/// What a network must know of its images and classes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkShape {
+    /// Height of an image in pixels.
+    pub height: usize,
+    /// Width of an image in pixels.
+    pub width: usize,
+    /// Real value of one step of a pixel: x = (pixel - zero_point) scale.
+    pub scale: f32,
+    /// The pixel value that becomes 0.
+    pub zero_point: u8,
+    /// Names of the classes, one an output.
+    pub class_names: Vec<String>,
+}
+
+impl NetworkShape {
+    /// How pixels become inputs.
+    pub fn pixel_scale(&self) -> PixelScale {
+        PixelScale { scale: self.scale, zero_point: self.zero_point }
+    }
+}
+
+/// Window and stride of the pooling after each block.
+const POOL: [usize; 2] = [2, 2];
+
+/// Convolution, batch norm, 2x2 max pooling (where the image is large enough), ReLU.
+#[derive(Module, Debug)]
+pub struct ConvBlock {
+    convolution: QuantConv2d,
+    norm: BatchNorm,
+    pool: bool,
+}
+
+/// The small convolutional network of the recipes: blocks, then hidden linear layers with ReLU, then the output.
+#[derive(Module, Debug)]
+pub struct ConvNet {
+    blocks: Vec<ConvBlock>,
+    hidden: Vec<QuantLinear>,
+    output: QuantLinear,
+}
+
+impl ConvNet {
+    /// A float network whose weights are drawn from counters of `seed`.
+    pub fn new(config: &ModelConfig, shape: &NetworkShape, seed: u64, device: &Device) -> Self {
+        let (mut channels, mut height, mut width) = (1, shape.height, shape.width);
+        let kernel = [config.kernel_size; 2];
+        let options = Conv2dOptions { padding: [config.kernel_size / 2; 2], ..Conv2dOptions::default() };
+        let mut blocks = Vec::new();
+        for &channels_out in &config.channels {
+            let convolution = QuantConv2dConfig { options, ..QuantConv2dConfig::new([channels, channels_out], kernel) };
+            let pool = height >= POOL[0] && width >= POOL[1];
+            if pool {
+                (height, width) = (height / POOL[0], width / POOL[1]);
+            }
+            let norm = BatchNormConfig::new(channels_out).init(device);
+            blocks.push(ConvBlock { convolution: convolution.init(device), norm, pool });
+            channels = channels_out;
+        }
+        let mut inputs = channels * height * width;
+        let mut hidden = Vec::new();
+        for &outputs in &config.hidden {
+            hidden.push(QuantLinearConfig::new(inputs, outputs).init(device));
+            inputs = outputs;
+        }
+        let output = QuantLinearConfig::new(inputs, shape.class_names.len()).init(device);
+        draw(Self { blocks, hidden, output }, seed)
+    }
+
+    /// The network with quantisers for all weights and activations; the first layer's input is the 8-bit image itself.
+    pub fn quantize(
+        self,
+        config: &QuantizationConfig,
+        shape: &NetworkShape,
+        clock: &StepClock,
+    ) -> Result<Self, QuantizeError> {
+        let Self { blocks, hidden, output } = self;
+        let last = blocks.len() + hidden.len();
+        let image = QuantizerConfig {
+            range: RangeMethod::Fixed,
+            fixed_scale: shape.scale,
+            fixed_zero_point: i32::from(shape.zero_point),
+            ..QuantizerConfig::activations(8)
+        };
+        let activations = config.activations();
+        let settings = |place: usize| {
+            let bits = match place {
+                place if place == last => config.last_layer_bits,
+                0 => config.first_layer_bits,
+                _ => config.weight_bits,
+            };
+            (config.weights(bits), if place == 0 { Some(image.clone()) } else { activations.clone() })
+        };
+        let mut place = 0;
+        let mut next = || {
+            place += 1;
+            settings(place - 1)
+        };
+        let blocks = blocks.into_iter().map(|block| {
+            let (weights, activations) = next();
+            let convolution = block.convolution.quantize(weights.as_ref(), activations.as_ref(), clock)?;
+            Ok(ConvBlock { convolution, ..block })
+        });
+        let blocks = blocks.collect::<Result<_, QuantizeError>>()?;
+        let mut linear = |layer: QuantLinear| {
+            let (weights, activations) = next();
+            layer.quantize(weights.as_ref(), activations.as_ref(), clock)
+        };
+        let hidden = hidden.into_iter().map(&mut linear).collect::<Result<_, _>>()?;
+        Ok(Self { blocks, hidden, output: linear(output)? })
+    }
+
+    /// Logits [batch, classes] of images [batch, 1, height, width].
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = self.blocks.iter().fold(images, |x, block| block.forward(x));
+        let x = self.hidden.iter().fold(x.flatten(1, 3), |x, layer| relu(layer.forward(x)));
+        self.output.forward(x)
+    }
+
+    /// Sets the activation ranges from a sample of images [batch, 1, height, width], layer by layer: each sees what the
+    /// quantised layers before it give.
+    pub fn calibrate(&mut self, images: Tensor<4>) {
+        let mut x = images;
+        for block in &mut self.blocks {
+            block.convolution.calibrate(&x);
+            x = block.forward(x);
+        }
+        let mut x = x.flatten(1, 3);
+        for layer in &mut self.hidden {
+            layer.calibrate(&x);
+            x = relu(layer.forward(x));
+        }
+        self.output.calibrate(&x);
+    }
+
+    /// The layers of the packed model.
+    pub fn pack(&self) -> Result<Vec<Layer>, PackError> {
+        let mut layers: Vec<Layer> = Vec::new();
+        for (index, block) in self.blocks.iter().enumerate() {
+            let name = |part: &str| format!("blocks.{index}.{part}");
+            let convolution = block.convolution.pack(&name("convolution"), index == 0)?;
+            layers.push(Layer { name: name("convolution"), kind: convolution });
+            layers.push(Layer { name: name("norm"), kind: block.norm.pack() });
+            if block.pool {
+                layers.push(Layer { name: name("pool"), kind: LayerKind::MaxPool2d { kernel: POOL, stride: POOL } });
+            }
+            layers.push(Layer { name: name("relu"), kind: LayerKind::Relu });
+        }
+        layers.push(Layer { name: "flatten".into(), kind: LayerKind::Flatten });
+        for (index, layer) in self.hidden.iter().enumerate() {
+            let name = format!("hidden.{index}");
+            let kind = layer.pack(&name, self.blocks.is_empty() && index == 0)?;
+            layers.push(Layer { name: name.clone(), kind });
+            layers.push(Layer { name: format!("{name}.relu"), kind: LayerKind::Relu });
+        }
+        let only = self.blocks.is_empty() && self.hidden.is_empty();
+        layers.push(Layer { name: "output".into(), kind: self.output.pack("output", only)? });
+        Ok(layers)
+    }
+}
+
+impl ConvBlock {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.norm.forward(self.convolution.forward(x));
+        relu(if self.pool { max_pool2d(x, POOL, POOL) } else { x })
+    }
+}
+
+/// The image format of a packed model.
+pub(crate) fn packed_input(shape: &NetworkShape) -> Input {
+    let NetworkShape { height, width, scale, zero_point, .. } = *shape;
+    Input { channels: 1, height, width, scale, zero_point }
+}
+
+/// Draws every weight uniformly within 1/sqrt(inputs of one output), and sets biases to 0.
+fn draw(network: ConvNet, seed: u64) -> ConvNet {
+    let shapes: Vec<(String, Vec<usize>)> =
+        parameters::read(&network).into_iter().map(|parameter| (parameter.name, parameter.shape)).collect();
+    let mut place = 0;
+    parameters::update(network, |name, _, values| {
+        let (expected, shape) = &shapes[place];
+        debug_assert_eq!(expected, name, "parameters are visited and changed in the same order");
+        if name.ends_with("weight") {
+            let inputs: usize = if shape.len() == 2 { shape[0] } else { shape[1..].iter().product() };
+            let bound = 1.0 / (inputs as f32).sqrt();
+            Random::new(seed, place as u32, stream::WEIGHTS).fill_uniform(values);
+            values.iter_mut().for_each(|value| *value = (2.0 * *value - 1.0) * bound);
+        } else if name.ends_with("bias") {
+            values.fill(0.0);
+        }
+        place += 1;
+    })
+}

@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+
+use super::{Operator, OperatorError, Outputs};
+
+/// A tensor of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Sizes of its axes.
+    pub shape: Vec<usize>,
+    /// Values, row by row.
+    pub values: Vec<f32>,
+}
+
+/// One call of an operator: its inputs, finite and complete, and its keys.
+pub struct Call {
+    operator: &'static str,
+    inputs: BTreeMap<String, Array>,
+    keys: BTreeMap<&'static str, String>,
+}
+
+impl Call {
+    pub(super) fn new(
+        operator: &Operator,
+        inputs: BTreeMap<String, Array>,
+        keys: BTreeMap<&'static str, String>,
+    ) -> Result<Self, OperatorError> {
+        let expected = || [operator.inputs, operator.optional_inputs].concat().join(", ");
+        if let Some(&input) = operator.inputs.iter().find(|input| !inputs.contains_key(**input)) {
+            return Err(OperatorError::MissingInput { operator: operator.name, input, expected: expected() });
+        }
+        for (name, array) in &inputs {
+            let known = operator.inputs.iter().chain(operator.optional_inputs).any(|known| known == name);
+            if !known {
+                let (operator, input) = (operator.name, name.clone());
+                return Err(OperatorError::UnknownInput { operator, input, expected: expected() });
+            }
+            if let Some(index) = array.values.iter().position(|value| !value.is_finite()) {
+                return Err(OperatorError::NotFinite { operator: operator.name, input: name.clone(), index });
+            }
+        }
+        Ok(Self { operator: operator.name, inputs, keys })
+    }
+
+    /// An input that [`Call::new`] made sure of.
+    pub(super) fn input(&self, name: &str) -> &Array {
+        &self.inputs[name]
+    }
+
+    /// An input that may be missing.
+    pub(super) fn optional(&self, name: &str) -> Option<&Array> {
+        self.inputs.get(name)
+    }
+
+    /// The value of a key, read as a `T` for which `valid` holds; `expected` says so in words.
+    pub(super) fn key<T: FromStr>(
+        &self,
+        key: &'static str,
+        expected: &str,
+        valid: impl Fn(&T) -> bool,
+    ) -> Result<T, OperatorError> {
+        let value = self.keys.get(key).ok_or(OperatorError::MissingKey { operator: self.operator, key })?;
+        value.parse().ok().filter(|value| valid(value)).ok_or_else(|| self.wrong(key, expected, value))
+    }
+
+    /// The value of a key without a default, if it was given.
+    pub(super) fn optional_key(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// Bits of a code.
+    pub(super) fn bits(&self, least: u32) -> Result<u32, OperatorError> {
+        let expected = format!("a whole number from {least} to 24");
+        self.key("bits", &expected, |bits: &u32| (least..=24).contains(bits))
+    }
+
+    pub(super) fn wrong(&self, key: &str, expected: &str, found: &str) -> OperatorError {
+        let (operator, key) = (self.operator, key.to_string());
+        OperatorError::Value { operator, key, expected: expected.to_string(), found: found.to_string() }
+    }
+
+    pub(super) fn wrong_shape(&self, input: &'static str, expected: impl ToString) -> OperatorError {
+        let found = self.input(input).shape.clone();
+        OperatorError::Shape { operator: self.operator, input, found, expected: expected.to_string() }
+    }
+
+    /// Fails unless `input` has the shape of `like`.
+    pub(super) fn check_same_shape(&self, input: &'static str, like: &str) -> Result<(), OperatorError> {
+        let expected = &self.input(like).shape;
+        match self.input(input).shape == *expected {
+            true => Ok(()),
+            false => Err(self.wrong_shape(input, format!("{expected:?}, the shape of {like}"))),
+        }
+    }
+
+    /// Fails unless every value of `input` is above 0.
+    pub(super) fn check_positive(&self, input: &'static str) -> Result<(), OperatorError> {
+        match self.input(input).values.iter().find(|value| **value <= 0.0) {
+            None => Ok(()),
+            Some(value) => Err(self.wrong(input, "above 0", &value.to_string())),
+        }
+    }
+
+    /// How `x` shares the values of `scale`: its sizes before, along and after the axis.
+    pub(super) fn channels(&self) -> Result<[usize; 3], OperatorError> {
+        let (x, scale) = (self.input("x"), self.input("scale"));
+        let count = x.values.len();
+        if scale.shape == [1] && !self.optional_key("axis") {
+            return Ok([1, 1, count]);
+        }
+        let rank = x.shape.len();
+        let axis: usize = self.key("axis", &format!("an axis of x, below {rank}"), |axis: &usize| *axis < rank)?;
+        let size = x.shape[axis];
+        if scale.shape == [1] {
+            return Ok([1, 1, count]);
+        }
+        if scale.shape != [size] {
+            return Err(self.wrong_shape("scale", format!("[1] or [{size}], one a index of axis {axis} of x")));
+        }
+        Ok([x.shape[..axis].iter().product(), size, x.shape[axis + 1..].iter().product()])
+    }
+
+    /// An input as a leaf of the gradient tape, in any shape with as many values.
+    pub(super) fn leaf<const D: usize>(&self, input: &str, shape: [usize; D]) -> Tensor<D> {
+        let data = TensorData::new(self.input(input).values.clone(), shape);
+        Tensor::from_data(data, &Device::flex().autodiff()).require_grad()
+    }
+
+    /// Gradients of `y` with upstream gradient `grad`.
+    pub(super) fn backward<const D: usize>(&self, y: &Tensor<D>) -> Gradients {
+        let upstream = TensorData::new(self.input("grad").values.clone(), y.dims());
+        (y.clone() * Tensor::from_data(upstream, &Device::flex())).sum().backward()
+    }
+
+    /// Output `y` in the shape of `x`, and the gradients of these leaves in the shapes of their inputs.
+    pub(super) fn outputs<const D: usize>(&self, y: Tensor<D>, gradients: Vec<(&str, Vec<f32>)>) -> Outputs {
+        let mut outputs = Outputs::from([(
+            "y".to_string(),
+            Array { shape: self.input("x").shape.clone(), values: floats(y.inner()) },
+        )]);
+        for (input, values) in gradients {
+            let shape = self.input(input).shape.clone();
+            outputs.insert(format!("grad_{input}"), Array { shape, values });
+        }
+        outputs
+    }
+
+    /// Runs a function of `x` alone, elementwise or not, forward and backward.
+    pub(super) fn unary(&self, function: impl Fn(Tensor<1>) -> Tensor<1>) -> Result<Outputs, OperatorError> {
+        self.check_same_shape("grad", "x")?;
+        let x = self.leaf("x", [self.input("x").values.len()]);
+        let y = function(x.clone());
+        let gradients = self.backward(&y);
+        Ok(self.outputs(y, vec![("x", gradient(&x, &gradients))]))
+    }
+}
+
+/// The gradient of a leaf.
+pub(super) fn gradient<const D: usize>(leaf: &Tensor<D>, gradients: &Gradients) -> Vec<f32> {
+    leaf.grad(gradients).map(floats).unwrap_or_else(|| vec![0.0; leaf.shape().num_elements()])
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("operators give f32 tensors")
+}

@@ -1,0 +1,106 @@
+//! `hardgrad op`: every discrete operator on tensors in a file, forward and backward.
+//!
+//! People check an operator against their own code in any language with it, and the project's own cases run through it.
+//! One file an operator (or a pair); each says its inputs, its keys and how to run it.
+
+mod call;
+mod dorefa;
+mod error;
+mod fake_quant;
+mod lsq;
+mod pact;
+mod round;
+mod sign;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use crate::files;
+
+pub use call::{Array, Call};
+pub use error::OperatorError;
+
+/// One operator.
+pub struct Operator {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// Inputs that must be given.
+    inputs: &'static [&'static str],
+    /// Inputs that may be given.
+    optional_inputs: &'static [&'static str],
+    /// Keys with their defaults; one without must be given.
+    keys: &'static [(&'static str, Option<&'static str>)],
+    run: fn(&Call) -> Result<Outputs, OperatorError>,
+}
+
+/// Named outputs and gradients.
+pub(crate) type Outputs = BTreeMap<String, Array>;
+
+/// All operators.
+pub static OPERATORS: [&Operator; 7] =
+    [&round::ROUND, &sign::SIGN, &fake_quant::FAKE_QUANT, &lsq::LSQ, &pact::PACT, &dorefa::ACTIVATION, &dorefa::WEIGHT];
+
+/// Runs operator `name` on the tensors of `input` and writes its outputs and gradients to `output`.
+///
+/// `keys` are `key=value` pairs. Nothing is written unless everything is right.
+pub fn run(name: &str, input: &Path, output: &Path, keys: &[String]) -> Result<(), OperatorError> {
+    let operator = OPERATORS
+        .iter()
+        .find(|operator| operator.name == name)
+        .ok_or_else(|| OperatorError::UnknownOperator { name: name.to_string() })?;
+    let keys = operator.keys(keys)?;
+    let inputs = read(input)?;
+    let call = Call::new(operator, inputs, keys)?;
+    let outputs = (operator.run)(&call)?;
+    files::write_atomically(output, &to_bytes(&outputs)).map_err(OperatorError::File)
+}
+
+impl Operator {
+    fn keys(&self, given: &[String]) -> Result<BTreeMap<&'static str, String>, OperatorError> {
+        let mut keys: BTreeMap<&'static str, String> =
+            self.keys.iter().filter_map(|(key, default)| Some((*key, default.as_ref()?.to_string()))).collect();
+        for pair in given {
+            let (key, value) = pair.split_once('=').ok_or_else(|| OperatorError::NotAPair { pair: pair.clone() })?;
+            let known = self.keys.iter().find(|(known, _)| *known == key.trim());
+            let (known, _) = known.ok_or_else(|| OperatorError::UnknownKey {
+                operator: self.name,
+                key: key.trim().to_string(),
+                known: self.keys.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "),
+            })?;
+            keys.insert(known, value.trim().to_string());
+        }
+        Ok(keys)
+    }
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, Array>, OperatorError> {
+    let bad = |problem: String| OperatorError::Input { path: path.to_path_buf(), problem };
+    let bytes = files::read(path).map_err(OperatorError::File)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(format!("not a safetensors file: {error}")))?;
+    let arrays = file.tensors().into_iter().map(|(name, view)| {
+        if view.dtype() != Dtype::F32 {
+            return Err(bad(format!("tensor {name} is {:?}, inputs are F32", view.dtype())));
+        }
+        let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        Ok((name, Array { shape: view.shape().to_vec(), values }))
+    });
+    arrays.collect()
+}
+
+fn to_bytes(outputs: &Outputs) -> Vec<u8> {
+    let bytes: Vec<(&str, &[usize], Vec<u8>)> = outputs
+        .iter()
+        .map(|(name, array)| {
+            let bytes = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            (name.as_str(), array.shape.as_slice(), bytes)
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("shape and values go together"))
+    });
+    safetensors::serialize(views, None).expect("f32 tensors can be written")
+}

@@ -1,0 +1,23 @@
+use super::Operator;
+use super::call::gradient;
+
+/// See [`hardgrad::ops::pact`].
+pub(super) static PACT: Operator = Operator {
+    name: "pact",
+    summary: "activations clipped at a learned bound and quantised",
+    inputs: &["x", "alpha", "grad"],
+    optional_inputs: &[],
+    keys: &[("bits", None)],
+    run: |call| {
+        let bits = call.bits(1)?;
+        call.check_same_shape("grad", "x")?;
+        if call.input("alpha").shape != [1] {
+            return Err(call.wrong_shape("alpha", "[1]"));
+        }
+        call.check_positive("alpha")?;
+        let (x, alpha) = (call.leaf("x", [call.input("x").values.len()]), call.leaf("alpha", [1]));
+        let y = hardgrad::ops::pact(x.clone(), alpha.clone(), bits);
+        let gradients = call.backward(&y);
+        Ok(call.outputs(y, vec![("x", gradient(&x, &gradients)), ("alpha", gradient(&alpha, &gradients))]))
+    },
+};

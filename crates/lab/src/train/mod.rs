@@ -1,0 +1,204 @@
+//! Training: a float stage, then a quantised stage, resumable at every checkpoint, then the report.
+
+mod checkpoint;
+mod optimizer;
+mod report;
+mod schedule;
+mod stage;
+pub(crate) mod stream;
+
+use std::path::PathBuf;
+
+use hardgrad::quantize::StepClock;
+use serde::{Deserialize, Serialize};
+
+use crate::config::ConfigError;
+use crate::data::{self, Dataset};
+use crate::evaluate::load_float;
+use crate::files;
+use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
+use burn::tensor::Device;
+use checkpoint::{Checkpoint, Position};
+use hardgrad_kernels::images::PixelScale;
+use stage::Trainer;
+
+/// A part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// In float32.
+    Float,
+    /// With hard forward and estimated backward passes.
+    Quantized,
+}
+
+impl Stage {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Quantized => "quantized",
+        }
+    }
+}
+
+/// One row of `metrics.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRow {
+    /// The stage.
+    pub stage: Stage,
+    /// Epoch of the stage, from 1.
+    pub epoch: u64,
+    /// Steps of the stage so far.
+    pub step: u64,
+    /// Learning rate of the epoch's last step.
+    pub learning_rate: f64,
+    /// Mean loss of the epoch's steps.
+    pub train_loss: f64,
+    /// Share of the epoch's images that were classified correctly.
+    pub train_accuracy: f64,
+    /// Mean cross-entropy on held-out images after the epoch.
+    pub test_loss: f64,
+    /// Accuracy on held-out images after the epoch.
+    pub test_accuracy: f64,
+}
+
+/// What training tells while it runs.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Training begins (or goes on) in this folder; `done` of `steps` steps of all stages are done.
+    Begin {
+        /// The run folder.
+        folder: PathBuf,
+        /// Steps done before.
+        done: u64,
+        /// Steps of all stages.
+        steps: u64,
+    },
+    /// A step is done.
+    Step {
+        /// Its stage.
+        stage: Stage,
+        /// Mean loss of the epoch so far.
+        loss: f64,
+        /// Accuracy on training images of the epoch so far.
+        accuracy: f64,
+    },
+    /// An epoch is done.
+    Epoch(EpochRow),
+    /// Something that a person may want to know.
+    Note(String),
+}
+
+/// How a run begins.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// A new run.
+    New {
+        /// Its settings.
+        config: Box<Config>,
+        /// Its folder; the next free one under `runs` without.
+        out: Option<PathBuf>,
+        /// Replace a run that is there.
+        force: bool,
+    },
+    /// A run that was interrupted.
+    Resume(PathBuf),
+}
+
+/// Runs a recipe to its end and returns the table.
+pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabError> {
+    let (run, config, data, checkpoint) = match start {
+        Start::New { mut config, out, force } => {
+            config.check()?;
+            let data = load_data(&config)?;
+            if !config.data.directory.is_empty() {
+                // The run may be evaluated from another folder.
+                let directory = std::path::absolute(&config.data.directory);
+                config.data.directory = directory.unwrap_or_default().display().to_string();
+            }
+            let run = Run::create(&out.unwrap_or_else(|| Run::next_folder(&config.recipe)), &config, force)?;
+            (run, *config, data, None)
+        }
+        Start::Resume(folder) => {
+            let run = Run::open(&folder)?;
+            let config = run.config()?;
+            let data = load_data(&config)?;
+            let (checkpoint, problems) = Checkpoint::newest(&run)?;
+            for problem in problems {
+                tell(Event::Note(format!("{problem}; going on from the checkpoint before it")));
+            }
+            (run, config, data, checkpoint)
+        }
+    };
+    let shape = network_shape(&data);
+    let clock = StepClock::default();
+    let position = checkpoint.as_ref().map(|checkpoint| checkpoint.position.clone());
+    let mut trainer = Trainer { run: &run, config: &config, data: &data, shape: &shape, clock: &clock, tell };
+    trainer.begin(position.as_ref());
+    let position = position.unwrap_or_else(|| Position::begin(Stage::Float, Vec::new()));
+    let rows = match position.stage {
+        Stage::Float => {
+            let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff());
+            trainer.run_stage(Stage::Float, network, checkpoint.as_ref())?
+        }
+        Stage::Quantized => position.rows,
+    };
+    let resumed = checkpoint.filter(|checkpoint| checkpoint.position.stage == Stage::Quantized);
+    let rows = match resumed.as_ref() {
+        // Its structure is that of any quantised network; its values come from the checkpoint.
+        Some(_) => {
+            let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff());
+            let network = quantized(network, &config, &shape, &clock)?;
+            trainer.run_stage(Stage::Quantized, network, resumed.as_ref())?
+        }
+        None => {
+            let (network, _) = load_float(&run, &config)?;
+            let network = burn::module::Module::train(network);
+            let network = calibrated(quantized(network, &config, &shape, &clock)?, &config, &data, &shape);
+            let start = Checkpoint::of(&Position::begin(Stage::Quantized, rows), &network, &Default::default());
+            trainer.run_stage(Stage::Quantized, network, Some(&start))?
+        }
+    };
+    let curve = crate::plot::training_curve(&rows, config.training.float_epochs)
+        .map_err(|problem| LabError::Damaged { path: run.curve_path(), problem })?;
+    files::write_atomically(&run.curve_path(), curve.as_bytes())?;
+    report::report(&run, &config, &data, &shape)
+}
+
+fn load_data(config: &Config) -> Result<Dataset, LabError> {
+    let folder = Some(std::path::Path::new(&config.data.directory)).filter(|path| !path.as_os_str().is_empty());
+    Ok(data::load(folder)?)
+}
+
+fn network_shape(data: &Dataset) -> NetworkShape {
+    let PixelScale { scale, zero_point } = PixelScale::of(&data.train.pixels);
+    NetworkShape {
+        height: data.train.height,
+        width: data.train.width,
+        scale,
+        zero_point,
+        class_names: data.class_names.clone(),
+    }
+}
+
+fn quantized(network: ConvNet, config: &Config, shape: &NetworkShape, clock: &StepClock) -> Result<ConvNet, LabError> {
+    let problem = |problem| ConfigError::Quantizer { key: "quantization", problem };
+    Ok(network.quantize(&config.quantization, shape, clock).map_err(problem)?)
+}
+
+/// The network with its activation ranges set from training images.
+fn calibrated(network: ConvNet, config: &Config, data: &Dataset, shape: &NetworkShape) -> ConvNet {
+    use hardgrad_kernels::images::Augmentation;
+    use hardgrad_kernels::random::Random;
+
+    let random = Random::new(config.seed, 0, stream::CALIBRATION);
+    let mut chosen = random.permutation(data.train.len());
+    chosen.truncate(config.quantization.calibration_images);
+    let images = crate::evaluate::batch(&data.train, &chosen, shape, Augmentation::NONE, random);
+    // On plain tensors: batch norm uses its running statistics and no gradient tape grows.
+    let mut plain = burn::module::Module::valid(&network);
+    plain.calibrate(images);
+    burn::module::Module::train(plain)
+}

@@ -1,0 +1,104 @@
+use std::path::Path;
+
+use hardgrad::quantize::StepClock;
+
+use super::{calibrated, quantized};
+use crate::config::FLOAT_BITS;
+use crate::data::Dataset;
+use crate::evaluate::{evaluation, load_float, load_quantized, logits};
+use crate::export::{pack, verify};
+use crate::files;
+use crate::run::Row;
+use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
+
+/// Compares float, post-training quantisation and the trained model on the held-out images, writes the packed model after
+/// its proof, and `summary.json`.
+pub(super) fn report(run: &Run, config: &Config, data: &Dataset, shape: &NetworkShape) -> Result<Summary, LabError> {
+    let bits = [config.quantization.weight_bits, config.quantization.activation_bits];
+    let measure = Measure { data, shape };
+    let (float, _) = load_float(run, config)?;
+    let float_row = measure.float("float", [FLOAT_BITS; 2], &float, &run.float_model_path())?;
+
+    let clock = StepClock::default();
+    clock.set(u64::MAX);
+    let network = quantized(burn::module::Module::train(float), config, shape, &clock)?;
+    let network = calibrated(network, config, data, shape);
+    let (ptq_row, _) = measure.quantized("post-training quantisation", bits, &network, &run.float_model_path())?;
+
+    let (network, _) = load_quantized(run, config)?;
+    let (qat_row, packed) = measure.quantized("quantisation-aware training", bits, &network, &run.model_path())?;
+    let (verified, not_packed) = match packed {
+        Packed::Proved(bytes) => {
+            files::write_atomically(&run.packed_path(), &bytes)?;
+            (Some([data.test.len(); 2]), None)
+        }
+        Packed::Impossible(reason) => (None, Some(reason)),
+    };
+    let summary = Summary {
+        recipe: config.recipe.clone(),
+        data: data.name.clone(),
+        data_verified: data.verified,
+        seed: config.seed,
+        rows: vec![float_row, ptq_row, qat_row],
+        verified,
+        not_packed,
+        folder: run.folder().to_path_buf(),
+    };
+    let json = serde_json::to_string_pretty(&summary).expect("a summary is a plain struct");
+    files::write_atomically(&run.summary_path(), json.as_bytes())?;
+    Ok(summary)
+}
+
+/// The packed form of a network.
+enum Packed {
+    /// The file, every output of which was compared.
+    Proved(Vec<u8>),
+    /// Why there is none: a layer stays in float32.
+    Impossible(String),
+}
+
+struct Measure<'a> {
+    data: &'a Dataset,
+    shape: &'a NetworkShape,
+}
+
+impl Measure<'_> {
+    fn row(&self, model: &str, bits: [u32; 2], outputs: &[f32], bytes: u64, seconds: f64, arithmetic: &str) -> Row {
+        let images = &self.data.test;
+        Row {
+            model: model.to_string(),
+            bits,
+            accuracy: evaluation(outputs, &images.labels, &self.shape.class_names).accuracy,
+            bytes,
+            microseconds_per_image: 1e6 * seconds / images.len() as f64,
+            arithmetic: arithmetic.to_string(),
+        }
+    }
+
+    fn float(&self, model: &str, bits: [u32; 2], network: &ConvNet, file: &Path) -> Result<Row, LabError> {
+        let (outputs, seconds) = logits(network, &self.data.test, self.shape);
+        let bytes = files::read(file)?.len() as u64;
+        Ok(self.row(model, bits, &outputs, bytes, seconds, "float32"))
+    }
+
+    /// The row of a quantised network, measured on its packed form where it has one.
+    fn quantized(
+        &self,
+        model: &str,
+        bits: [u32; 2],
+        network: &ConvNet,
+        file: &Path,
+    ) -> Result<(Row, Packed), LabError> {
+        let bytes = match pack(network, self.shape, file) {
+            Ok(bytes) => bytes,
+            Err(LabError::Pack(reason)) => {
+                return Ok((self.float(model, bits, network, file)?, Packed::Impossible(reason.to_string())));
+            }
+            Err(error) => return Err(error),
+        };
+        let (outputs, _) = logits(network, &self.data.test, self.shape);
+        let proof = verify(&bytes, &outputs, &self.data.test, self.shape, file)?;
+        let row = self.row(model, bits, &outputs, bytes.len() as u64, proof.seconds, "integer");
+        Ok((row, Packed::Proved(bytes)))
+    }
+}

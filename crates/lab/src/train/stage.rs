@@ -1,0 +1,213 @@
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Tensor, TensorData};
+use hardgrad::parameters;
+use hardgrad::quantize::StepClock;
+use hardgrad_kernels::images::Augmentation;
+use hardgrad_kernels::random::Random;
+use hardgrad_kernels::reduce::all_finite;
+
+use super::checkpoint::{Checkpoint, Position};
+use super::optimizer::{Optimizer, Step};
+use super::schedule::learning_rate;
+use super::{EpochRow, Event, Stage, stream};
+use crate::data::Dataset;
+use crate::evaluate::{batch, best_classes, evaluation, logits};
+use crate::files;
+use crate::run::{MODEL_FORMAT, ModelDescription, TensorFile, to_tensors};
+use crate::{Config, ConvNet, LabError, NetworkShape, Run};
+
+/// What all stages of a run share.
+pub(super) struct Trainer<'a> {
+    pub run: &'a Run,
+    pub config: &'a Config,
+    pub data: &'a Dataset,
+    pub shape: &'a NetworkShape,
+    pub clock: &'a StepClock,
+    pub tell: &'a mut dyn FnMut(Event),
+}
+
+impl Trainer<'_> {
+    /// Tells where training stands before the first step.
+    pub fn begin(&mut self, position: Option<&Position>) {
+        let done = position.map_or(0, |position| match position.stage {
+            Stage::Float => position.step,
+            Stage::Quantized => self.steps(Stage::Float) + position.step,
+        });
+        let steps = self.steps(Stage::Float) + self.steps(Stage::Quantized);
+        (self.tell)(Event::Begin { folder: self.run.folder().to_path_buf(), done, steps });
+    }
+
+    /// Trains a stage from its beginning or from a checkpoint of it, writes its model, and returns all epochs so far.
+    pub fn run_stage(
+        &mut self,
+        stage: Stage,
+        network: ConvNet,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Vec<EpochRow>, LabError> {
+        let mut position = Position::begin(stage, Vec::new());
+        let (mut network, mut optimizer) = (network, Optimizer::default());
+        if let Some(checkpoint) = checkpoint {
+            position = checkpoint.position.clone();
+            optimizer = checkpoint.optimizer.clone();
+            let path = self.run.checkpoints();
+            network = parameters::write(network, checkpoint.parameters.clone())
+                .map_err(|problem| LabError::Parameters { path, problem })?;
+        }
+        let (steps, a_epoch) = (self.steps(stage), self.steps_an_epoch());
+        let mut order = None;
+        while position.step < steps {
+            let epoch = position.step / a_epoch;
+            if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
+                let random = Random::new(self.config.seed, epoch as u32, stream::ORDER + stage as u32);
+                order = Some((epoch, random.permutation(self.data.train.len())));
+            }
+            let order = order.as_ref().map_or(&[][..], |(_, order)| order);
+            network = self.step(network, &mut optimizer, &mut position, order)?;
+            let in_epoch = position.step - epoch * a_epoch;
+            let images = (in_epoch as usize * self.batch_size()) as f64;
+            let (loss, accuracy) =
+                (f64::from_bits(position.loss_sum) / in_epoch as f64, position.correct as f64 / images);
+            (self.tell)(Event::Step { stage, loss, accuracy });
+            if in_epoch == a_epoch {
+                let (logits, _) = logits(&network, &self.data.test, self.shape);
+                let test = evaluation(&logits, &self.data.test.labels, &self.shape.class_names);
+                let row = EpochRow {
+                    stage,
+                    epoch: epoch + 1,
+                    step: position.step,
+                    learning_rate: self.rate(stage, position.step - 1),
+                    train_loss: loss,
+                    train_accuracy: accuracy,
+                    test_loss: test.loss,
+                    test_accuracy: test.accuracy,
+                };
+                (self.tell)(Event::Epoch(row.clone()));
+                position.rows.push(row);
+                (position.loss_sum, position.correct) = (0, 0);
+                self.write_metrics(&position.rows)?;
+            }
+            if position.step % self.config.training.checkpoint_every == 0 && position.step < steps {
+                Checkpoint::of(&position, &network, &optimizer).save(self.run)?;
+            }
+        }
+        self.write_model(stage, &network)?;
+        Checkpoint::of(&position, &network, &optimizer).save(self.run)?;
+        Ok(position.rows)
+    }
+
+    /// One step of gradient descent.
+    fn step(
+        &mut self,
+        network: ConvNet,
+        optimizer: &mut Optimizer,
+        position: &mut Position,
+        order: &[u32],
+    ) -> Result<ConvNet, LabError> {
+        let Config { seed, training, augmentation, .. } = self.config;
+        let (stage, step) = (position.stage, position.step);
+        self.clock.set(if stage == Stage::Quantized { step } else { 0 });
+        let first = (step % self.steps_an_epoch()) as usize * self.batch_size();
+        let chosen = &order[first..first + self.batch_size()];
+        let random = Random::new(*seed, step as u32, stream::AUGMENTATION + stage as u32);
+        let images = batch(&self.data.train, chosen, self.shape, Augmentation::from(augmentation), random);
+        let labels: Vec<u8> = chosen.iter().map(|&image| self.data.train.labels[image as usize]).collect();
+
+        let logits = network.forward(images);
+        let values = logits.clone().inner().into_data().try_into_vec::<f32>().expect("logits are f32");
+        let loss = cross_entropy(logits, &labels, training.label_smoothing as f32);
+        let loss_value = loss.clone().inner().into_scalar::<f32>();
+        if !loss_value.is_finite() {
+            return Err(self.not_finite("the loss".to_string(), position));
+        }
+        let mut gradients = GradientsParams::from_grads(loss.backward(), &network);
+        let gradients: BTreeMap<String, Vec<f32>> =
+            parameters::gradients(&network, &mut gradients).into_iter().collect();
+        if let Some((name, _)) = gradients.iter().find(|(_, values)| !all_finite(values)) {
+            return Err(self.not_finite(format!("the gradient of {name}"), position));
+        }
+        let settings = Step {
+            step: step + 1,
+            rate: self.rate(stage, step),
+            range_rate_factor: training.range_rate_factor,
+            weight_decay: training.weight_decay,
+        };
+        let network = optimizer.step(network, gradients, settings);
+        let right = best_classes(&values, self.shape.class_names.len()).zip(&labels);
+        position.correct += right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
+        position.loss_sum = (f64::from_bits(position.loss_sum) + f64::from(loss_value)).to_bits();
+        position.step += 1;
+        Ok(network)
+    }
+
+    fn not_finite(&self, tensor: String, position: &Position) -> LabError {
+        let stage = position.stage;
+        let (key, rate) = match stage {
+            Stage::Float => ("training.float_learning_rate", self.config.training.float_learning_rate),
+            Stage::Quantized => ("training.quantized_learning_rate", self.config.training.quantized_learning_rate),
+        };
+        let epoch = position.step / self.steps_an_epoch() + 1;
+        LabError::NotFinite { tensor, step: position.step + 1, epoch, stage: stage.name(), key, rate }
+    }
+
+    fn batch_size(&self) -> usize {
+        self.config.training.batch_size.min(self.data.train.len())
+    }
+
+    /// Whole batches only: the rest of an epoch's order is left out, another rest each epoch.
+    fn steps_an_epoch(&self) -> u64 {
+        (self.data.train.len() / self.batch_size()) as u64
+    }
+
+    fn steps(&self, stage: Stage) -> u64 {
+        let training = &self.config.training;
+        let epochs = if stage == Stage::Float { training.float_epochs } else { training.quantized_epochs };
+        epochs * self.steps_an_epoch()
+    }
+
+    fn rate(&self, stage: Stage, step: u64) -> f64 {
+        let training = &self.config.training;
+        let highest = match stage {
+            Stage::Float => training.float_learning_rate,
+            Stage::Quantized => training.quantized_learning_rate,
+        };
+        learning_rate(highest, step, self.steps(stage), training.warmup_steps)
+    }
+
+    fn write_metrics(&self, rows: &[EpochRow]) -> Result<(), LabError> {
+        let mut csv =
+            String::from("stage,epoch,step,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy\n");
+        for row in rows {
+            let EpochRow { epoch, step, learning_rate, train_loss, train_accuracy, test_loss, test_accuracy, .. } = row;
+            csv += &format!(
+                "{},{epoch},{step},{learning_rate},{train_loss},{train_accuracy},{test_loss},{test_accuracy}\n",
+                row.stage.name()
+            );
+        }
+        Ok(files::write_atomically(&self.run.metrics_path(), csv.as_bytes())?)
+    }
+
+    fn write_model(&self, stage: Stage, network: &ConvNet) -> Result<(), LabError> {
+        let path = match stage {
+            Stage::Float => self.run.float_model_path(),
+            Stage::Quantized => self.run.model_path(),
+        };
+        let description = ModelDescription { format: MODEL_FORMAT.to_string(), shape: self.shape.clone() };
+        let tensors = to_tensors(parameters::read(&network.valid()), "");
+        Ok(files::write_atomically(&path, &TensorFile { description, tensors }.to_bytes())?)
+    }
+}
+
+/// Mean cross-entropy in nats; `smoothing` is the share of each target that is spread over all classes.
+fn cross_entropy(logits: Tensor<2>, labels: &[u8], smoothing: f32) -> Tensor<1> {
+    let [count, classes] = logits.dims();
+    let mut targets = vec![smoothing / classes as f32; count * classes];
+    for (row, &label) in labels.iter().enumerate() {
+        targets[row * classes + usize::from(label)] += 1.0 - smoothing;
+    }
+    let targets = Tensor::<2>::from_data(TensorData::new(targets, [count, classes]), &Device::flex());
+    (log_softmax(logits, 1) * targets).sum() * (-1.0 / count as f32)
+}

@@ -1,0 +1,52 @@
+//! Reading a file that claims huge sizes must not allocate for them. One test, so that nothing else allocates meanwhile.
+
+mod common;
+
+use hardgrad_runtime::PackedModel;
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+fn assert_small(file: &[u8], what: &str) {
+    ALLOCATOR.reset_peak_usage();
+    let before = ALLOCATOR.current_usage();
+    let result = PackedModel::from_bytes(file);
+    let peak = ALLOCATOR.peak_usage() - before;
+    assert!(result.is_err(), "{what} was accepted");
+    assert!(peak <= file.len() + (1 << 20), "{what}: {peak} bytes allocated for a file of {}", file.len());
+}
+
+#[test]
+fn files_that_claim_huge_sizes_allocate_no_more_than_a_megabyte_beyond_their_own() {
+    let file = common::example().to_bytes().unwrap();
+    for claimed in [u64::MAX, 1 << 62, 1 << 40, 90 << 20] {
+        assert_small(&[&claimed.to_le_bytes(), &file[8..]].concat(), "a huge header");
+    }
+
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header = String::from_utf8(file[8..8 + length].to_vec()).unwrap();
+    let replace = |from: &str, to: &str| {
+        let changed = header.replacen(from, to, 1);
+        assert_ne!(changed, header, "{from} is not in the header");
+        let length = (changed.len() as u64).to_le_bytes();
+        [&length, changed.as_bytes(), &file[8 + header.len()..]].concat()
+    };
+    for size in ["1099511627776", "268435456", "18446744073709551615"] {
+        for field in ["channels_in", "channels_out", "groups", "inputs", "outputs", "channels", "height"] {
+            let from = header.find(&format!("\\\"{field}\\\":")).unwrap();
+            let end = from + header[from..].find([',', '}']).unwrap();
+            assert_small(&replace(&header[from..end], &format!("\\\"{field}\\\":{size}")), field);
+        }
+        for field in ["kernel", "padding", "dilation"] {
+            let from = header.find(&format!("\\\"{field}\\\":[")).unwrap();
+            let end = from + header[from..].find(']').unwrap();
+            assert_small(&replace(&header[from..end], &format!("\\\"{field}\\\":[{size},{size}")), field);
+        }
+        assert_small(&replace("\"shape\":[2]", &format!("\"shape\":[{size}]")), "a huge tensor");
+        assert_small(&replace("\"shape\":[2]", &format!("\"shape\":[{size},{size},0]")), "an empty huge tensor");
+        let offsets = header.find("\"data_offsets\":[").unwrap();
+        let end = offsets + header[offsets..].find(']').unwrap();
+        assert_small(&replace(&header[offsets..end], &format!("\"data_offsets\":[0,{size}")), "huge offsets");
+    }
+}
