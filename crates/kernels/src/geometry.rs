@@ -36,7 +36,7 @@ impl Conv2dShape {
         if sizes.iter().chain(&pairs).any(|&size| size == 0) {
             return Err(GeometryError::Zero);
         }
-        if self.channels_in % self.groups != 0 || self.channels_out % self.groups != 0 {
+        if !self.channels_in.is_multiple_of(self.groups) || !self.channels_out.is_multiple_of(self.groups) {
             return Err(GeometryError::Groups {
                 groups: self.groups,
                 channels_in: self.channels_in,

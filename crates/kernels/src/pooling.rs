@@ -9,35 +9,67 @@ use crate::geometry::Pool2dShape;
 /// A later value replaces the maximum only if it is greater, so ties go to the first in reading order.
 pub fn max_pool2d(input: &[f32], shape: &Pool2dShape, output: &mut [f32]) {
     for_each_plane(input, shape, output, |input, output| {
-        each_window(shape, |out, first| {
-            let mut best = input[first];
-            each_tap(shape, first, |tap| {
-                if input[tap] > best {
-                    best = input[tap];
+        for (row, output) in output.chunks_mut(shape.out_width()).enumerate() {
+            each_tap_row(input, shape, row, |tap, values| {
+                if tap == 0 {
+                    output.iter_mut().zip(values).for_each(|(best, value)| *best = *value);
+                } else {
+                    output
+                        .iter_mut()
+                        .zip(values)
+                        .for_each(|(best, value)| *best = if value > best { *value } else { *best });
                 }
             });
-            output[out] = best;
-        });
+        }
     });
 }
 
 /// Gradient of [`max_pool2d`]: each output's gradient goes to the value that was the maximum.
 pub fn max_pool2d_backward(input: &[f32], gradient: &[f32], shape: &Pool2dShape, input_gradient: &mut [f32]) {
     let (plane, out_plane) = plane_sizes(shape);
-    input_gradient.par_chunks_mut(plane).zip(input.par_chunks(plane)).zip(gradient.par_chunks(out_plane)).for_each(
-        |((input_gradient, input), gradient)| {
-            input_gradient.fill(0.0);
-            each_window(shape, |out, first| {
-                let mut best = first;
-                each_tap(shape, first, |tap| {
-                    if input[tap] > input[best] {
-                        best = tap;
+    let width = shape.out_width();
+    input_gradient
+        .par_chunks_mut(plane)
+        .zip(input.par_chunks(plane))
+        .zip(gradient.par_chunks(out_plane))
+        .with_min_len(8)
+        .for_each_init(
+            || (vec![0.0; width], vec![0u32; width]),
+            |(best, winner), ((input_gradient, input), gradient)| {
+                input_gradient.fill(0.0);
+                for (row, gradient) in gradient.chunks(width).enumerate() {
+                    each_tap_row(input, shape, row, |tap, values| {
+                        for ((best, winner), value) in best.iter_mut().zip(winner.iter_mut()).zip(values) {
+                            let wins = tap == 0 || value > best;
+                            *best = if wins { *value } else { *best };
+                            *winner = if wins { tap } else { *winner };
+                        }
+                    });
+                    for (column, (gradient, winner)) in gradient.iter().zip(winner.iter()).enumerate() {
+                        let (down, right) = (*winner as usize / shape.kernel[1], *winner as usize % shape.kernel[1]);
+                        let place = (row * shape.stride[0] + down) * shape.width + column * shape.stride[1] + right;
+                        input_gradient[place] += gradient;
                     }
-                });
-                input_gradient[best] += gradient[out];
-            });
-        },
-    );
+                }
+            },
+        );
+}
+
+/// Calls `visit` with the number of each tap, in reading order, and the values that the windows of an output row see
+/// through it.
+#[inline(always)]
+fn each_tap_row<'a>(
+    input: &'a [f32],
+    shape: &Pool2dShape,
+    row: usize,
+    mut visit: impl FnMut(u32, std::iter::StepBy<std::slice::Iter<'a, f32>>),
+) {
+    for down in 0..shape.kernel[0] {
+        let line = &input[(row * shape.stride[0] + down) * shape.width..][..shape.width];
+        for right in 0..shape.kernel[1] {
+            visit((down * shape.kernel[1] + right) as u32, line[right..].iter().step_by(shape.stride[1]));
+        }
+    }
 }
 
 /// Average pooling: the sum of a window in reading order, divided by its area.
