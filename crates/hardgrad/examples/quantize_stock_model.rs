@@ -56,8 +56,8 @@ fn main() -> Result<(), QuantizeError> {
     };
 
     // The one call: 2-bit weights, but 8 bits in the output layer.
-    let weights = QuantizeWeights::new(QuantizerConfig::weights(2))?
-        .with_layer("output", Some(QuantizerConfig::weights(8)))?;
+    let weights =
+        QuantizeWeights::new(QuantizerConfig::weights(2))?.with_layer("output", Some(QuantizerConfig::weights(8)))?;
     let mut model = model.apply_reparameterization(weights);
     // Activations at 4 bits, their range set from a sample.
     let (images, labels) = data(64);

@@ -50,7 +50,7 @@ pub fn straight_through<const D: usize>(hard: Tensor<D>, soft: Tensor<D>) -> Ten
 ///     gradient * constant.clone().abs().lower_equal_scalar(2.0).float()
 /// });
 /// let gradients = y.sum().backward();
-/// assert_eq!(x.grad(&gradients).unwrap().into_data().into_vec::<f32>().unwrap(), [1.0, 0.0]);
+/// assert_eq!(x.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap(), [1.0, 0.0]);
 /// ```
 ///
 /// # Panics
@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().into_vec().unwrap()
+        tensor.into_data().try_into_vec().unwrap()
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! let x = Tensor::<1>::from_floats([0.2, 0.7], &device).require_grad();
 //! let y = straight_through(x.clone().round(), x.clone());
 //! let gradients = (y * 3.0).sum().backward();
-//! assert_eq!(x.grad(&gradients).unwrap().into_data().into_vec::<f32>().unwrap(), [3.0, 3.0]);
+//! assert_eq!(x.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap(), [3.0, 3.0]);
 //! ```
 
 pub mod custom_gradient;

@@ -1,6 +1,7 @@
 //! Fused operators against compositions of Burn's own operators: values and gradients, on views as well as dense tensors.
 
-use burn::tensor::module::{avg_pool2d, conv2d, max_pool2d};
+use burn::nn::pool::{AvgPool2dConfig, MaxPool2dConfig};
+use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use hardgrad::ops::{self, Bounds, Conv2dOptions, Rule};
@@ -17,11 +18,7 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// Value of `y`, and gradients of its weighted sum with respect to two leaves.
-fn both<const A: usize, const B: usize, const E: usize>(
-    y: Tensor<E>,
-    a: &Tensor<A>,
-    b: &Tensor<B>,
-) -> [Vec<f32>; 3] {
+fn both<const A: usize, const B: usize, const E: usize>(y: Tensor<E>, a: &Tensor<A>, b: &Tensor<B>) -> [Vec<f32>; 3] {
     let weights = leaf(y.dims(), 99).inner();
     let gradients = (y.clone() * weights).sum().backward();
     [floats(y.inner()), floats(a.grad(&gradients).unwrap()), floats(b.grad(&gradients).unwrap())]
@@ -103,8 +100,8 @@ proptest! {
             let y = match (ours, largest) {
                 (true, true) => ops::max_pool2d(x.clone(), [kernel; 2], [stride; 2]),
                 (true, false) => ops::avg_pool2d(x.clone(), [kernel; 2], [stride; 2]),
-                (false, true) => max_pool2d(x.clone(), [kernel; 2], [stride; 2], [0; 2], [1; 2], false),
-                (false, false) => avg_pool2d(x.clone(), [kernel; 2], [stride; 2], [0; 2], true, false),
+                (false, true) => MaxPool2dConfig::new([kernel; 2]).with_strides([stride; 2]).init().forward(x.clone()),
+                (false, false) => AvgPool2dConfig::new([kernel; 2]).with_strides([stride; 2]).init().forward(x.clone()),
             };
             both(y, &x, &x)
         };

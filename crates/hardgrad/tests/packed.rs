@@ -148,8 +148,7 @@ fn signed_and_narrow_activations_and_mixed_bits() {
     for (weight_bits, activation_bits) in [(2, 8), (8, 2), (3, 5), (8, 8)] {
         for narrow in [false, true] {
             let weights = QuantizerConfig { narrow, ..QuantizerConfig::weights(weight_bits) };
-            let activations =
-                QuantizerConfig { signed: true, narrow, ..QuantizerConfig::activations(activation_bits) };
+            let activations = QuantizerConfig { signed: true, narrow, ..QuantizerConfig::activations(activation_bits) };
             check(&weights, &activations);
         }
     }
@@ -161,9 +160,8 @@ fn training_and_evaluation_forward_passes_are_the_same_function() {
     let device = Device::flex().autodiff();
     let clock = StepClock::default();
     let layer = QuantConv2dConfig::new([1, 4], [3, 3]).init(&device);
-    let layer = layer
-        .quantize(Some(&QuantizerConfig::weights(4)), Some(&QuantizerConfig::activations(4)), &clock)
-        .unwrap();
+    let layer =
+        layer.quantize(Some(&QuantizerConfig::weights(4)), Some(&QuantizerConfig::activations(4)), &clock).unwrap();
     let x = inputs(&images(5, 3), &Device::flex());
     let floats = |y: Tensor<4>| y.inner().into_data().try_into_vec::<f32>().unwrap();
     let training = floats(layer.forward(Tensor::from_inner(x.clone())));

@@ -434,11 +434,11 @@ fn nearest(name: &str, known: impl IntoIterator<Item = String>) -> Option<String
     known
         .into_iter()
         .map(|known| {
-            let whole = strsim::jaro_winkler(name, &known);
-            let part = strsim::jaro_winkler(&last(name), &last(&known));
-            (whole.max(part), known)
+            let likeness =
+                |a: &str, b: &str| strsim::jaro_winkler(a, b).max(strsim::normalized_damerau_levenshtein(a, b));
+            (likeness(name, &known).max(likeness(&last(name), &last(&known))), known)
         })
-        .filter(|(likeness, _)| *likeness > 0.75)
+        .filter(|(likeness, _)| *likeness > 0.65)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)
 }

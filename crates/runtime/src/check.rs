@@ -154,7 +154,8 @@ impl<'a> Chain<'a> {
         };
         let channel_len = weight.codes.len() / self.shape.channels();
         for (channel, codes) in weight.codes.chunks(channel_len).enumerate() {
-            let magnitude = |&code: &u8| i64::from((weight.first + weight.step * i32::from(code)).abs());
+            let first = weight.first[channel.min(weight.first.len() - 1)];
+            let magnitude = |&code: &u8| i64::from((first + weight.step * i32::from(code)).abs());
             let sum = codes.iter().map(magnitude).sum::<i64>() * largest;
             if sum > i64::from(i32::MAX) {
                 return Err(PackedError::AccumulatorOverflow { layer: layer.to_owned(), channel, sum });
@@ -167,10 +168,16 @@ impl<'a> Chain<'a> {
 impl Weight {
     fn check(&self, channels: usize) -> Result<(), Problem> {
         check_bits("weight", self.bits)?;
-        let (first, step) = (i64::from(self.first), i64::from(self.step));
-        let last = first + step * ((1 << self.bits) - 1);
-        if step < 1 || first < -MAX_INTEGER || last > MAX_INTEGER {
-            return Err(Problem::WeightLevels { first: self.first, step: self.step });
+        if self.first.len() != 1 {
+            check_length("weight first", channels, self.first.len())?;
+        }
+        let step = i64::from(self.step);
+        let impossible = |&&first: &&i32| {
+            let last = i64::from(first) + step * ((1 << self.bits) - 1);
+            step < 1 || i64::from(first) < -MAX_INTEGER || last > MAX_INTEGER
+        };
+        if let Some(&first) = self.first.iter().find(impossible) {
+            return Err(Problem::WeightLevels { first, step: self.step });
         }
         if let Some(index) = self.codes.iter().position(|&code| u32::from(code) >= 1 << self.bits) {
             return Err(Problem::Code { index, code: self.codes[index], bits: self.bits });

@@ -89,7 +89,7 @@ pub(crate) enum LayerEntry {
 #[serde(deny_unknown_fields)]
 pub(crate) struct WeightEntry {
     bits: u32,
-    first: i32,
+    first: Vec<i32>,
     step: i32,
     codes: String,
     scale: String,
@@ -229,7 +229,7 @@ impl WeightEntry {
     fn write(weight: &Weight, layer: &str, tensors: &mut Writer) -> Self {
         Self {
             bits: weight.bits,
-            first: weight.first,
+            first: weight.first.clone(),
             step: weight.step,
             codes: tensors.codes(layer, "weight.codes", &weight.codes, weight.bits),
             scale: tensors.floats(layer, "weight.scale", &weight.scale),

@@ -12,7 +12,7 @@
 //! use hardgrad_runtime::{Input, InputQuantizer, Layer, LayerKind, PackedModel, Weight};
 //!
 //! // Two classes of images of 1 x 2 pixels: which pixel is brighter?
-//! let weight = Weight { bits: 1, first: -1, step: 2, codes: vec![1, 0, 0, 1], scale: vec![0.5] };
+//! let weight = Weight { bits: 1, first: vec![-1], step: 2, codes: vec![1, 0, 0, 1], scale: vec![0.5] };
 //! let linear = LayerKind::Linear { weight, input: InputQuantizer::Pixels, bias: None, inputs: 2, outputs: 2 };
 //! let layers = vec![
 //!     Layer { name: "flatten".into(), kind: LayerKind::Flatten },

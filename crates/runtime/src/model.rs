@@ -121,24 +121,29 @@ pub enum LayerKind {
 }
 
 /// Quantised weights: code n means the whole number `first + step * n`, and the real number `scale` times that.
+///
+/// `first` and `scale` hold one value for all outputs, or one an output channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weight {
     /// Bits of a code, 1 to 8.
     pub bits: u32,
     /// Whole number of code 0.
-    pub first: i32,
+    pub first: Vec<i32>,
     /// Distance of the whole numbers, at least 1.
     pub step: i32,
     /// One code a byte, in the order of the weight's shape; the file packs them.
     pub codes: Vec<u8>,
-    /// One real factor for all outputs, or one an output channel.
+    /// Real number of the whole number 1.
     pub scale: Vec<f32>,
 }
 
 impl Weight {
     /// The whole numbers that the codes mean; only for weights that were checked.
     pub(crate) fn integers(&self) -> impl Iterator<Item = i16> {
-        self.codes.iter().map(|&code| (self.first + self.step * i32::from(code)) as i16)
+        let step = self.step;
+        let of_one_first = self.codes.chunks((self.codes.len() / self.first.len()).max(1)).zip(&self.first);
+        of_one_first
+            .flat_map(move |(codes, first)| codes.iter().map(move |&code| (first + step * i32::from(code)) as i16))
     }
 
     /// The factor of output channel `channel`.

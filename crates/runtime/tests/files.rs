@@ -183,7 +183,7 @@ fn sizes_that_overflow_or_do_not_fit_name_the_layer() {
     assert!(problem(|d| d["layers"][5]["input"]["bits"] = 0.into()).starts_with("out: input has 0 bits"));
     assert!(problem(|d| d["layers"][5]["input"]["highest"] = 4.into()).starts_with("out: input levels 0..=4"));
     assert!(problem(|d| d["layers"][5]["input"]["lowest"] = i32::MIN.into()).starts_with("out: input levels"));
-    assert!(problem(|d| d["layers"][5]["weight"]["first"] = i32::MIN.into()).starts_with("out: weight codes mean"));
+    assert!(problem(|d| d["layers"][5]["weight"]["first"][0] = i32::MIN.into()).starts_with("out: weight codes mean"));
     assert!(problem(|d| d["layers"][5]["weight"]["step"] = i32::MAX.into()).starts_with("out: weight codes mean"));
     assert!(problem(|d| drop(d["layers"].as_array_mut().unwrap().remove(4))).starts_with("out: takes [features]"));
     let moved = problem(|d| d["layers"].as_array_mut().unwrap().swap(0, 4));
@@ -229,7 +229,7 @@ fn a_sum_that_could_leave_32_bits_is_refused_with_its_channel() {
     let linear = |inputs: usize| {
         let weight = hardgrad_runtime::Weight {
             bits: 8,
-            first: -255,
+            first: vec![-255],
             step: 2,
             codes: [vec![127; inputs], vec![255; inputs]].concat(),
             scale: vec![1.0],

@@ -37,7 +37,8 @@ fn real(sum: i64, channel: usize, input_scale: f32, weight: &Weight, bias: &Opti
 }
 
 fn weight_at(weight: &Weight, index: usize) -> i64 {
-    i64::from(weight.first) + i64::from(weight.step) * i64::from(weight.codes[index])
+    let first = weight.first[index / (weight.codes.len() / weight.first.len())];
+    i64::from(first) + i64::from(weight.step) * i64::from(weight.codes[index])
 }
 
 fn pool(planes: &Planes, kernel: [usize; 2], stride: [usize; 2], combine: impl Fn(&[f32]) -> f32) -> Planes {

@@ -93,7 +93,7 @@ pub(super) fn pack_operands<const D: usize>(
         .map(|(index, whole)| ((whole as i32 - lowest_of(index)) / grid.spacing) as u8)
         .collect();
     let weight =
-        Weight { bits: grid.bits, first: grid.lowest[0], step: grid.spacing, codes: arrange(codes), scale: grid.scale };
+        Weight { bits: grid.bits, first: grid.lowest, step: grid.spacing, codes: arrange(codes), scale: grid.scale };
     let input = if pixels { InputQuantizer::Pixels } else { pack_input(input.grid(&hard)) };
     Ok((weight, input))
 }

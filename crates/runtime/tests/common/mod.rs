@@ -33,9 +33,14 @@ impl Draw {
         (0..count).map(|_| self.below(256) as u8).collect()
     }
 
-    /// Codes of `bits` bits: signed, or -levels, ..., levels in steps of 2; with one scale or one a channel.
+    /// Codes of `bits` bits with one scale or one a channel.
     fn weight(&mut self, bits: u32, count: usize, channels: usize) -> Weight {
-        let (first, step) = if self.below(2) == 0 { (-(1 << (bits - 1)), 1) } else { (1 - (1 << bits), 2) };
+        // Signed, or with a zero point a channel, or every second whole number.
+        let (first, step) = match self.below(3) {
+            0 => (vec![-(1 << (bits - 1))], 1),
+            1 => ((0..channels).map(|_| -(self.below(1 << bits) as i32)).collect(), 1),
+            _ => (vec![1 - (1 << bits)], 2),
+        };
         let codes = (0..count).map(|_| self.below(1 << bits) as u8).collect();
         let scales = if self.below(2) == 0 { 1 } else { channels };
         Weight {
@@ -120,7 +125,13 @@ pub fn every_kind(bits: u32, seed: u64) -> PackedModel {
 /// The model of the example in `docs/packed-format.md`.
 pub fn example() -> PackedModel {
     let conv = LayerKind::Conv2d {
-        weight: Weight { bits: 1, first: -1, step: 2, codes: vec![1, 0, 0, 1, 0, 0, 1, 1], scale: vec![0.5, 0.25] },
+        weight: Weight {
+            bits: 1,
+            first: vec![-1],
+            step: 2,
+            codes: vec![1, 0, 0, 1, 0, 0, 1, 1],
+            scale: vec![0.5, 0.25],
+        },
         input: InputQuantizer::Pixels,
         bias: None,
         channels_in: 1,
@@ -132,7 +143,7 @@ pub fn example() -> PackedModel {
         groups: 1,
     };
     let linear = LayerKind::Linear {
-        weight: Weight { bits: 4, first: -8, step: 1, codes: vec![0, 15, 8, 9], scale: vec![0.125] },
+        weight: Weight { bits: 4, first: vec![-8], step: 1, codes: vec![0, 15, 8, 9], scale: vec![0.125] },
         input: InputQuantizer::Levels { bits: 2, lowest: 0, highest: 3, scale: 0.5, rule: QuantizeRule::Divide },
         bias: Some(vec![0.5, -0.5]),
         inputs: 2,
