@@ -35,14 +35,13 @@ impl Net {
         let first = QuantConv2dConfig { options, ..QuantConv2dConfig::new([1, 6], [3, 3]) };
         let grouped = Conv2dOptions { groups: 2, ..Conv2dOptions::default() };
         let second = QuantConv2dConfig { options: grouped, bias: true, ..QuantConv2dConfig::new([6, 4], [3, 2]) };
+        let [first, second] = [first, second].map(|config| drawn(config.init(device)));
+        let output = drawn(QuantLinearConfig::new(4, CLASSES).init(device));
         Self {
-            first: first.init(device).quantize(Some(weights), Some(&image), &clock).unwrap(),
+            first: first.quantize(Some(weights), Some(&image), &clock).unwrap(),
             norm: BatchNormConfig::new(6).init(device),
-            second: second.init(device).quantize(Some(weights), Some(activations), &clock).unwrap(),
-            output: QuantLinearConfig::new(4, CLASSES)
-                .init(device)
-                .quantize(Some(weights), Some(activations), &clock)
-                .unwrap(),
+            second: second.quantize(Some(weights), Some(activations), &clock).unwrap(),
+            output: output.quantize(Some(weights), Some(activations), &clock).unwrap(),
         }
     }
 
@@ -79,6 +78,14 @@ impl Net {
             Input { channels: 1, height: SIZE, width: SIZE, scale: PIXELS.scale, zero_point: PIXELS.zero_point };
         PackedModel::new(input, (0..CLASSES).map(|class| class.to_string()).collect(), layers).unwrap()
     }
+}
+
+/// The layer with its values drawn from counters: Burn's generator is shared by all tests of a process.
+fn drawn<M: Module>(layer: M) -> M {
+    hardgrad::parameters::update(layer, |_, _, values| {
+        Random::new(5, values.len() as u32, 0).fill_normal(values);
+        values.iter_mut().for_each(|value| *value *= 0.3);
+    })
 }
 
 fn images(count: usize, seed: u64) -> Vec<u8> {
