@@ -54,7 +54,7 @@ pub enum LabError {
     /// Training met a value that is not finite.
     #[error(
         "{tensor} is not finite at step {step} (epoch {epoch}) of the {stage} stage; the last good checkpoint is kept: \
-         lower {key} (now {rate}) and train again, or continue with --resume"
+         lower {key} (now {rate:?}) in a new run, or in this run's config.toml and continue with --resume"
     )]
     NotFinite {
         /// The first tensor with a NaN or an infinity.

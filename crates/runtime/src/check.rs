@@ -168,16 +168,16 @@ impl<'a> Chain<'a> {
 impl Weight {
     fn check(&self, channels: usize) -> Result<(), Problem> {
         check_bits("weight", self.bits)?;
-        if self.first.len() != 1 {
-            check_length("weight first", channels, self.first.len())?;
+        if ![1, channels].contains(&self.first.len()) {
+            return Err(Problem::PerChannel { field: "weight first", channels, found: self.first.len() });
         }
         let step = i64::from(self.step);
-        let impossible = |&&first: &&i32| {
+        let impossible = |&first: &i32| {
             let last = i64::from(first) + step * ((1 << self.bits) - 1);
             step < 1 || i64::from(first) < -MAX_INTEGER || last > MAX_INTEGER
         };
-        if let Some(&first) = self.first.iter().find(impossible) {
-            return Err(Problem::WeightLevels { first, step: self.step });
+        if let Some(index) = self.first.iter().position(impossible) {
+            return Err(Problem::WeightLevels { index, first: self.first[index], step: self.step });
         }
         if let Some(index) = self.codes.iter().position(|&code| u32::from(code) >= 1 << self.bits) {
             return Err(Problem::Code { index, code: self.codes[index], bits: self.bits });

@@ -205,6 +205,16 @@ pub enum Problem {
         /// The length that was found.
         found: usize,
     },
+    /// A list has neither one value for all outputs nor one an output channel.
+    #[error("{field} has {found} values; give it 1 for all outputs, or {channels}, one an output channel")]
+    PerChannel {
+        /// The part of the layer.
+        field: &'static str,
+        /// Output channels of the layer.
+        channels: usize,
+        /// The length that was found.
+        found: usize,
+    },
     /// A code needs more bits than the weight has.
     #[error("weight code {index} is {code}, which does not fit into {bits} bits")]
     Code {
@@ -216,8 +226,12 @@ pub enum Problem {
         bits: u32,
     },
     /// The whole numbers of a weight are out of range.
-    #[error("weight codes mean {first} + {step} * code; step must be at least 1, and all numbers in -255..=255")]
+    #[error(
+        "weight codes mean {first} + {step} * code by first {index}; step must be at least 1, and all numbers in -255..=255"
+    )]
     WeightLevels {
+        /// Which value of `first`.
+        index: usize,
         /// Whole number of code 0.
         first: i32,
         /// Distance of the whole numbers.

@@ -131,7 +131,7 @@ pub struct Weight {
     pub first: Vec<i32>,
     /// Distance of the whole numbers, at least 1.
     pub step: i32,
-    /// One code a byte, in the order of the weight's shape; the file packs them.
+    /// One code a byte, in the order of the weight's shape, outputs first; the file packs them.
     pub codes: Vec<u8>,
     /// Real number of the whole number 1.
     pub scale: Vec<f32>,

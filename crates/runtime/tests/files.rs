@@ -185,6 +185,12 @@ fn sizes_that_overflow_or_do_not_fit_name_the_layer() {
     assert!(problem(|d| d["layers"][5]["input"]["lowest"] = i32::MIN.into()).starts_with("out: input levels"));
     assert!(problem(|d| d["layers"][5]["weight"]["first"][0] = i32::MIN.into()).starts_with("out: weight codes mean"));
     assert!(problem(|d| d["layers"][5]["weight"]["step"] = i32::MAX.into()).starts_with("out: weight codes mean"));
+    for (first, found) in [(vec![], 0), (vec![-8; 3], 3)] {
+        let error = error_after(|d| d["layers"][5]["weight"]["first"] = first.into()).to_string();
+        let mend = "give it 1 for all outputs, or 2, one an output channel";
+        assert_eq!(error, format!("layer \"out\": weight first has {found} values; {mend}"));
+    }
+    assert!(matches!(error_after(|d| d["layers"][5]["weight"]["first"] = (-8).into()), PackedError::Description(_)));
     assert!(problem(|d| drop(d["layers"].as_array_mut().unwrap().remove(4))).starts_with("out: takes [features]"));
     let moved = problem(|d| d["layers"].as_array_mut().unwrap().swap(0, 4));
     assert!(moved.starts_with("norm: multiplier must have 9 values"), "{moved}");
@@ -218,6 +224,14 @@ fn numbers_that_cannot_be_computed_with_are_refused() {
     assert!(problem(|m| out(m).0.scale = vec![1.0; 3]).starts_with("layer \"out\": weight scale must have 2"));
     assert!(problem(|m| out(m).0.scale = vec![1e-45]).contains("product of input scale and weight scale 0 is 0"));
     assert!(problem(|m| out(m).0.codes[2] = 16).contains("weight code 2 is 16"));
+    let mut widest = example();
+    out(&mut widest).0.first = vec![-255, 240];
+    widest.plan().unwrap();
+    for (first, index, number) in [(vec![-255, 241], 1, 241), (vec![-256, 240], 0, -256), (vec![241], 0, 241)] {
+        out(&mut widest).0.first = first;
+        let PackedError::Layer { problem, .. } = widest.plan().unwrap_err() else { panic!() };
+        assert_eq!(problem, Problem::WeightLevels { index, first: number, step: 1 });
+    }
     assert!(problem(|m| *out(m).2 = Some(vec![1.0])).contains("bias must have 2 values, and has 1"));
     assert!(problem(|m| *out(m).2 = Some(vec![1.0, f32::INFINITY])).contains("bias 1 is inf"));
     assert!(problem(|m| *out(m).1 = InputQuantizer::Pixels).contains("takes whole pixels"));
@@ -226,12 +240,12 @@ fn numbers_that_cannot_be_computed_with_are_refused() {
 #[test]
 fn a_sum_that_could_leave_32_bits_is_refused_with_its_channel() {
     // 255 * 255 * 33,025 is just below 2^31, one more just above.
-    let linear = |inputs: usize| {
+    let linear = |inputs: usize, bits: u32, first: &[i32], step: i32, codes: [u8; 2]| {
         let weight = hardgrad_runtime::Weight {
-            bits: 8,
-            first: vec![-255],
-            step: 2,
-            codes: [vec![127; inputs], vec![255; inputs]].concat(),
+            bits,
+            first: first.to_vec(),
+            step,
+            codes: codes.map(|code| vec![code; inputs]).concat(),
             scale: vec![1.0],
         };
         let kinds = [
@@ -242,11 +256,17 @@ fn a_sum_that_could_leave_32_bits_is_refused_with_its_channel() {
         let input = hardgrad_runtime::Input { channels: 1, height: 1, width: inputs, scale: 1.0, zero_point: 0 };
         PackedModel::new(input, vec!["a".into(), "b".into()], kinds.map(named).to_vec())
     };
-    let model = linear(33_025).unwrap();
-    let logits = model.plan().unwrap().logits(&vec![255; 33_025]).unwrap();
-    assert_eq!(logits[1], 65_025.0 * 33_025.0);
-    let error = linear(33_026).unwrap_err();
-    assert!(matches!(error, PackedError::AccumulatorOverflow { channel: 1, sum: 2_147_515_650, .. }), "{error}");
+    for (bits, first, step, codes, last) in [
+        (8, &[-255][..], 2, [127, 255], 65_025.0),
+        (8, &[0, -255], 1, [1, 0], -65_025.0),
+        (1, &[-128, 254], 1, [0, 1], 65_025.0),
+    ] {
+        let model = linear(33_025, bits, first, step, codes).unwrap();
+        let logits = model.plan().unwrap().logits(&vec![255; 33_025]).unwrap();
+        assert_eq!(logits[1], last * 33_025.0);
+        let error = linear(33_026, bits, first, step, codes).unwrap_err();
+        assert!(matches!(error, PackedError::AccumulatorOverflow { channel: 1, sum: 2_147_515_650, .. }), "{error}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Draw, every_kind, example};
-use hardgrad_runtime::{Input, InputQuantizer, LayerKind, PackedModel, QuantizeRule, Weight, first_difference};
+use hardgrad_runtime::{Input, InputQuantizer, Layer, LayerKind, PackedModel, QuantizeRule, Weight, first_difference};
 
 /// Values of one image with their shape [channels, height, width].
 struct Planes {
@@ -148,7 +148,7 @@ fn reference(model: &PackedModel, pixels: &[u8]) -> Vec<f32> {
 
 #[test]
 fn the_executor_equals_the_slow_implementation_in_every_bit() {
-    let mut varied = 0;
+    let (mut varied, mut asymmetric) = (0, 0);
     for bits in 1..=8 {
         for seed in 0..12 {
             let model = every_kind(bits, seed * 8 + u64::from(bits));
@@ -159,10 +159,57 @@ fn the_executor_equals_the_slow_implementation_in_every_bit() {
             let comparison = first_difference(&logits, &expected, 3);
             assert!(comparison.is_identical(), "bits {bits}, seed {seed}: {comparison:?}");
             varied += usize::from(logits.chunks(3).any(|row| row != &logits[..3]));
+            asymmetric += usize::from(model.layers.iter().any(|layer| match &layer.kind {
+                LayerKind::Conv2d { weight, .. } | LayerKind::Linear { weight, .. } => weight.first.len() > 1,
+                _ => false,
+            }));
         }
     }
     // Models whose logits do not depend on the image prove little.
     assert!(varied > 70, "only {varied} of 96 models give logits that depend on the image");
+    assert!(asymmetric > 48, "only {asymmetric} of 96 models have a weight with a first number a channel");
+}
+
+#[test]
+fn each_output_channel_has_its_own_first_number() {
+    let weight = |first: &[i32]| Weight {
+        bits: 2,
+        first: first.to_vec(),
+        step: 1,
+        codes: vec![0, 1, 2, 3, 3, 0, 0, 0],
+        scale: vec![1.0],
+    };
+    let run = |kinds: [LayerKind; 2]| {
+        let input = Input { channels: 1, height: 2, width: 2, scale: 1.0, zero_point: 0 };
+        let named = |kind: LayerKind| Layer { name: kind.name().into(), kind };
+        let model = PackedModel::new(input, vec!["a".into(), "b".into()], kinds.map(named).to_vec()).unwrap();
+        assert_eq!(PackedModel::from_bytes(&model.to_bytes().unwrap()).unwrap(), model);
+        let logits = model.plan().unwrap().logits(&[1, 10, 0, 100]).unwrap();
+        assert!(first_difference(&logits, &reference(&model, &[1, 10, 0, 100]), 2).is_identical());
+        logits
+    };
+    // The codes give 310 and 3; each step down of the first number takes away 111.
+    for (first, expected) in
+        [(&[0][..], [310.0, 3.0]), (&[-1], [199.0, -108.0]), (&[0, -2], [310.0, -219.0]), (&[-3, 1], [-23.0, 114.0])]
+    {
+        let input = InputQuantizer::Pixels;
+        let linear =
+            LayerKind::Linear { weight: weight(first), input: input.clone(), bias: None, inputs: 4, outputs: 2 };
+        let conv = LayerKind::Conv2d {
+            weight: weight(first),
+            input,
+            bias: None,
+            channels_in: 1,
+            channels_out: 2,
+            kernel: [2, 2],
+            stride: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+        };
+        assert_eq!(run([LayerKind::Flatten, linear]), expected, "{first:?}");
+        assert_eq!(run([conv, LayerKind::Flatten]), expected, "{first:?}");
+    }
 }
 
 #[test]
@@ -171,7 +218,7 @@ fn real_layers_may_come_before_the_first_products() {
     let LayerKind::Conv2d { input, .. } = &mut model.layers[0].kind else { panic!() };
     *input = InputQuantizer::Levels { bits: 5, lowest: -16, highest: 15, scale: 0.01, rule: QuantizeRule::Divide };
     let kind = LayerKind::BatchNorm { multiplier: vec![0.5, 2.0], offset: vec![-0.1, 0.1] };
-    model.layers.insert(0, hardgrad_runtime::Layer { name: "normalise".into(), kind });
+    model.layers.insert(0, Layer { name: "normalise".into(), kind });
     let pixels = Draw::new(5).pixels(2 * 11 * 9);
     let logits = model.plan().unwrap().logits(&pixels).unwrap();
     assert!(first_difference(&logits, &reference(&model, &pixels), 3).is_identical());

@@ -1,0 +1,106 @@
+//! The operator contract: every case for an operator that exists holds.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::Value;
+
+use common::{check_failure, hardgrad, succeed, text};
+
+/// Cases that belong to operators of this version; more may be there for operators to come.
+const CASES: usize = 85;
+
+#[test]
+fn every_case_of_an_existing_operator_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/operator_cases");
+    let known: Vec<String> =
+        succeed(&["op", "list"]).lines().map(|line| line.split(':').next().unwrap().to_string()).collect();
+    let mut ran = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata: BTreeMap<String, String> = metadata.metadata().clone().unwrap().into_iter().collect();
+        let operator = metadata["operator"].as_str();
+        // A case about unknown operators names one that will never exist.
+        if known.iter().any(|known| known == operator) || operator == "fake_quantum" {
+            run_case(&path, &bytes, &metadata);
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, CASES, "cases for existing operators");
+}
+
+fn run_case(path: &Path, bytes: &[u8], metadata: &BTreeMap<String, String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
+    let case = SafeTensors::deserialize(bytes).unwrap();
+    let inputs = case.tensors().into_iter().filter_map(|(name, view)| {
+        let name = name.strip_prefix("in.")?.to_string();
+        Some((name, TensorView::new(view.dtype(), view.shape().to_vec(), view.data()).unwrap()))
+    });
+    std::fs::write(&input, safetensors::serialize(inputs, None).unwrap()).unwrap();
+    let mut arguments =
+        vec!["op".to_string(), "run".into(), metadata["operator"].clone(), text(&input).into(), text(&output).into()];
+    let keys: BTreeMap<String, Value> = serde_json::from_str(&metadata["set"]).unwrap();
+    for (key, value) in keys {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        arguments.extend(["--set".to_string(), format!("{key}={value}")]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = hardgrad(&arguments).output().unwrap();
+    if let Some(words) = metadata.get("expect_error") {
+        let words: Vec<String> = serde_json::from_str(words).unwrap();
+        check_failure(done, 2, &words.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(!output.exists(), "{}: an output was written", path.display());
+        return;
+    }
+    assert!(done.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&done.stderr));
+    let tolerance = |key: &str| metadata[key].parse::<f64>().unwrap();
+    let (relative, absolute) = (tolerance("rtol"), tolerance("atol"));
+    let bytes = std::fs::read(&output).unwrap();
+    let found = SafeTensors::deserialize(&bytes).unwrap();
+    for (name, expected) in case.tensors() {
+        let Some(name) = name.strip_prefix("out.") else { continue };
+        let found = found.tensor(name).unwrap_or_else(|_| panic!("{}: output {name} is missing", path.display()));
+        assert_eq!((found.dtype(), found.shape()), (expected.dtype(), expected.shape()), "{}: {name}", path.display());
+        assert_eq!(found.dtype(), Dtype::F32);
+        let values = |view: &TensorView<'_>| -> Vec<f64> {
+            view.data().chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+        };
+        for (index, (a, b)) in values(&found).into_iter().zip(values(&expected)).enumerate() {
+            assert!(
+                (a - b).abs() <= absolute + relative * b.abs(),
+                "{}: {name}[{index}] is {a}, not {b}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn all_instruction_sets_give_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("in.safetensors");
+    let values =
+        |scale: f32| -> Vec<u8> { (0..1003).flat_map(|i| ((i as f32 * 0.7).sin() * scale).to_le_bytes()).collect() };
+    let (x, grad, scale) = (values(3.0), values(1.0), 0.37f32.to_le_bytes());
+    let view = |shape: Vec<usize>, bytes| TensorView::new(Dtype::F32, shape, bytes).unwrap();
+    let inputs = [("x", view(vec![1003], &x)), ("grad", view(vec![1003], &grad)), ("scale", view(vec![1], &scale))];
+    std::fs::write(&input, safetensors::serialize(inputs, None).unwrap()).unwrap();
+    for operator in ["fake_quant", "lsq"] {
+        let outputs: Vec<Vec<u8>> = ["portable", "avx2", "avx512"]
+            .iter()
+            .map(|level| {
+                let output = folder.path().join(format!("{level}.safetensors"));
+                let arguments = ["op", "run", operator, text(&input), text(&output), "--set", "bits=4"];
+                assert!(hardgrad(&arguments).env("HARDGRAD_SIMD", level).status().unwrap().success());
+                std::fs::read(output).unwrap()
+            })
+            .collect();
+        assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]), "{operator}");
+    }
+}

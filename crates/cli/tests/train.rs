@@ -1,0 +1,172 @@
+//! Training from end to end: the run folder, determinism, resuming after a kill.
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::{SMALL, hardgrad, succeed, text, tiny_run, write_data};
+use serde_json::Value;
+
+fn train(data: &Path, run: &Path, threads: &str) {
+    let mut arguments = vec!["train", "qat", "--data", text(data), "--out", text(run), "--seed", "3"];
+    arguments.extend(SMALL);
+    let output = hardgrad(&arguments).env("RAYON_NUM_THREADS", threads).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn models(run: &Path) -> [Vec<u8>; 4] {
+    ["float.safetensors", "model.safetensors", "model.packed.safetensors", "metrics.csv"]
+        .map(|name| std::fs::read(run.join(name)).unwrap())
+}
+
+#[test]
+fn a_run_folder_holds_all_its_files_and_every_verb_reads_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = tiny_run(folder.path());
+    for name in
+        ["config.toml", "metrics.csv", "summary.json", "curve.svg", "model.safetensors", "model.packed.safetensors"]
+    {
+        assert!(run.join(name).is_file(), "{name}");
+    }
+    assert!(run.join("checkpoints").read_dir().unwrap().count() <= 2);
+    let summary: Value = serde_json::from_slice(&std::fs::read(run.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["verified"], serde_json::json!([40, 40]));
+    assert!(summary["rows"][2]["accuracy"].as_f64().unwrap() > 0.9, "{summary}");
+
+    let evaluation: Value = serde_json::from_str(&succeed(&["eval", text(&run), "--json"])).unwrap();
+    assert_eq!(evaluation["accuracy"], summary["rows"][2]["accuracy"]);
+
+    let packed = folder.path().join("packed.safetensors");
+    let report = succeed(&["export", text(&run), "--out", text(&packed)]);
+    assert!(report.contains("verified: 40 of 40 outputs identical"), "{report}");
+    assert_eq!(std::fs::read(&packed).unwrap(), std::fs::read(run.join("model.packed.safetensors")).unwrap());
+
+    let by_run: Value = serde_json::from_str(&succeed(&["inspect", text(&run), "--json"])).unwrap();
+    let by_file: Value = serde_json::from_str(&succeed(&["inspect", text(&packed), "--json"])).unwrap();
+    assert_eq!(by_run, by_file);
+    assert_eq!(by_file["bytes"].as_u64().unwrap(), packed.metadata().unwrap().len());
+    let table = succeed(&["inspect", text(&packed)]);
+    assert!(
+        table.contains("blocks.0.convolution") && table.contains("integer") && table.contains("compression"),
+        "{table}"
+    );
+
+    let data = folder.path().join("data");
+    let idx = format!("{}:6", text(&data.join("t10k-images-idx3-ubyte")));
+    let predictions: Value =
+        serde_json::from_str(&succeed(&["predict", text(&packed), "6", &idx, "--data", text(&data), "--json"]))
+            .unwrap();
+    assert_eq!(predictions[0]["classes"], predictions[1]["classes"]);
+    let total: f64 = predictions[0]["classes"].as_array().unwrap().iter().map(|class| class[1].as_f64().unwrap()).sum();
+    assert!((total - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn one_seed_gives_the_same_bytes_for_any_number_of_threads_and_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 96, 40);
+    let runs = [("a", "1"), ("b", "2"), ("c", "2")].map(|(name, threads)| {
+        let run = folder.path().join(name);
+        train(&data, &run, threads);
+        models(&run)
+    });
+    assert!(runs[0] == runs[1] && runs[1] == runs[2]);
+}
+
+#[test]
+fn a_killed_run_resumes_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 96, 40);
+    let undisturbed = folder.path().join("undisturbed");
+    let begin = Instant::now();
+    train(&data, &undisturbed, "2");
+    let whole = begin.elapsed();
+    let expected = models(&undisturbed);
+
+    // A checkpoint is written after every step, so many of these moments fall into writing one.
+    let moments = 12;
+    let mut cut_short = 0;
+    for moment in 1..=moments {
+        let run = folder.path().join(format!("killed-{moment}"));
+        let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run), "--seed", "3"];
+        arguments.extend(SMALL);
+        let mut child = hardgrad(&arguments)
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * moment / (moments + 1) + Duration::from_micros(777 * u64::from(moment)));
+        cut_short += u32::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if run.join("config.toml").is_file() {
+            succeed(&["train", "--resume", text(&run)]);
+            assert!(models(&run) == expected, "killed at moment {moment} of {moments}");
+        }
+    }
+    assert!(cut_short >= moments / 2, "only {cut_short} of {moments} runs were still going when killed");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_a_finished_run_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = tiny_run(folder.path());
+    let expected = models(&run);
+    let mut checkpoints: Vec<_> =
+        run.join("checkpoints").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    checkpoints.sort();
+    let newest = checkpoints.last().unwrap();
+    let bytes = std::fs::read(newest).unwrap();
+    std::fs::write(newest, &bytes[..bytes.len() / 2]).unwrap();
+    let output = hardgrad(&["train", "--resume", text(&run)]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("going on from the checkpoint before it"), "{stderr}");
+    assert!(models(&run) == expected);
+    succeed(&["train", "--resume", text(&run)]);
+    assert!(models(&run) == expected);
+}
+
+#[test]
+fn every_range_method_trains_and_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 64, 24);
+    for (index, changes) in [
+        &[
+            "quantization.weight_range=min_max",
+            "quantization.activation_range=moving_average",
+            "quantization.zero_point=true",
+        ][..],
+        &["quantization.weight_range=dorefa", "quantization.activation_range=dorefa", "quantization.per_channel=false"],
+        &["quantization.weight_range=lsq", "quantization.activation_range=pact", "quantization.delay=5"],
+        &["quantization.weight_bits=8", "quantization.activation_bits=8", "quantization.weight_range=min_max"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let run = folder.path().join(index.to_string());
+        let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run)];
+        arguments.extend(SMALL);
+        changes.iter().for_each(|change| arguments.extend(["--set", change]));
+        let table = succeed(&arguments);
+        assert!(table.contains("verified: 24 of 24 outputs identical"), "{changes:?}: {table}");
+    }
+}
+
+#[test]
+fn float_layers_train_and_say_why_they_are_not_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let run = folder.path().join("run");
+    write_data(&data, 64, 24);
+    let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run)];
+    arguments.extend(SMALL);
+    arguments.extend(["--set", "quantization.activation_bits=32"]);
+    let table = succeed(&arguments);
+    assert!(table.contains("not packed: layer blocks.1.convolution: its input is not quantised"), "{table}");
+    common::fail(&["export", text(&run), "--out", text(&folder.path().join("x"))], 1, &["blocks.1.convolution"]);
+    assert!(!folder.path().join("x").exists());
+}
