@@ -72,11 +72,11 @@ fn main() -> Result<(), QuantizeError> {
             println!("step {step}: loss {:.4}", loss.clone().inner().into_scalar::<f32>());
         }
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model = optimizer.step(0.02, model, gradients);
+        model = optimizer.step(0.01, model, gradients);
     }
 
     let hard = model.convolution.weight.val().inner();
-    let mut values: Vec<f32> = hard.slice([0..1]).into_data().try_into_vec().unwrap_or_default();
+    let mut values: Vec<f32> = hard.narrow(0, 0, 1).into_data().try_into_vec().unwrap_or_default();
     values.sort_by(f32::total_cmp);
     values.dedup();
     println!("the first filter's weights take these values: {values:?}");

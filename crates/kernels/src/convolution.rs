@@ -5,7 +5,7 @@
 //! dx       = scatter(sum_o w[o, k] g[o, p])           gradient of the input
 //! dw[o, k] = sum over images and p of g[o, p] patches(x)[k, p]
 //! ```
-//! k runs over (channel, kernel row, kernel column), p over the output pixels. Images [batch, channels, height, width].
+//! k runs over (channel, kernel row, kernel column), p over the output pixels. Images `[batch, channels, height, width]`.
 
 use rayon::prelude::*;
 
@@ -15,7 +15,7 @@ use crate::matmul::{Matrix, matmul_here};
 /// Images whose weight gradients are added up by one task; fixed, so that the order of the sum is.
 const IMAGES_A_PART: usize = 8;
 
-/// Convolution of a batch: `output` [batch, channels_out, out_height, out_width].
+/// Convolution of a batch: `output` `[batch, channels_out, out_height, out_width]`.
 pub fn conv2d(input: &[f32], weight: &[f32], shape: &Conv2dShape, output: &mut [f32]) {
     let sizes = Sizes::of(shape);
     output.par_chunks_mut(shape.output_len()).zip(input.par_chunks(shape.input_len())).for_each_init(
@@ -81,7 +81,7 @@ pub fn conv2d_weight_gradient(input: &[f32], gradient: &[f32], shape: &Conv2dSha
     crate::reduce::sum_of_parts(&parts, weight_gradient);
 }
 
-/// Sizes of one group: values of its input, weight and output, and of its patch matrix [depth, pixels].
+/// Sizes of one group: values of its input, weight and output, and of its patch matrix `[depth, pixels]`.
 struct Sizes {
     input: usize,
     weight: usize,
@@ -117,7 +117,7 @@ impl Sizes {
     }
 }
 
-/// Writes the patch matrix [depth, pixels] of one group of channels.
+/// Writes the patch matrix `[depth, pixels]` of one group of channels.
 fn gather_patches(input: &[f32], shape: &Conv2dShape, patches: &mut [f32]) {
     let out_width = shape.out_width();
     let mut rows = patches.chunks_exact_mut(out_width);
@@ -147,7 +147,7 @@ fn gather_patches(input: &[f32], shape: &Conv2dShape, patches: &mut [f32]) {
     });
 }
 
-/// Adds the patch matrix [depth, pixels] back to the pixels it was gathered from.
+/// Adds the patch matrix `[depth, pixels]` back to the pixels it was gathered from.
 fn scatter_patches(patches: &[f32], shape: &Conv2dShape, input: &mut [f32]) {
     let out_width = shape.out_width();
     let mut rows = patches.chunks_exact(out_width);

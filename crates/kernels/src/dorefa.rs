@@ -54,7 +54,7 @@ fn largest_tanh(x: &[f32]) -> f32 {
 multiversion! {
     fn activation_block(x: &[f32], levels: f32, y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
-            *y = (x.max(0.0).min(1.0) * levels).round_ties_even() / levels;
+            *y = (x.clamp(0.0, 1.0) * levels).round_ties_even() / levels;
         }
     }
 }

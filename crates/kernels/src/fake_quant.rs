@@ -35,7 +35,7 @@ impl Bounds {
     }
 }
 
-/// How the values of a row-major tensor share scales: it is [outer, channels, inner], one scale a channel.
+/// How the values of a row-major tensor share scales: it is `[outer, channels, inner]`, one scale a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Channels {
     /// Product of the sizes before the channel axis.

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// Sizes of a two-dimensional convolution over one image.
 ///
-/// Input [channels_in, height, width], weight [channels_out, channels_in / groups, kernel, kernel],
-/// output [channels_out, out_height, out_width]; rows before columns everywhere.
+/// Input `[channels_in, height, width]`, weight `[channels_out, channels_in / groups, kernel, kernel]`,
+/// output `[channels_out, out_height, out_width]`; rows before columns everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2dShape {
     /// Channels of the input.

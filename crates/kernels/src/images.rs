@@ -67,7 +67,7 @@ impl Augmentation {
     pub const NONE: Self = Self { horizontal_flip: false, shift: 0 };
 }
 
-/// Writes the inputs of the images `chosen` (indices into `pixels`) to `out` [chosen, height, width].
+/// Writes the inputs of the images `chosen` (indices into `pixels`) to `out` `[chosen, height, width]`.
 ///
 /// Value `3 i` of `random` decides whether the image at place i is mirrored, `3 i + 1` and `3 i + 2` how far it is shifted.
 pub fn inputs(

@@ -40,7 +40,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out` = `a` [rows, depth] times `b` [depth, columns]; `out` is stored row by row.
+/// `out` = `a` `[rows, depth]` times `b` `[depth, columns]`; `out` is stored row by row.
 ///
 /// # Panics
 /// If a slice is shorter than its matrix.
@@ -68,7 +68,7 @@ pub fn matmul(a: Matrix<'_>, b: Matrix<'_>, rows: usize, columns: usize, depth: 
     });
 }
 
-/// `out` [rows, columns] = `a` [rows, depth] times `b` [depth, columns] on this thread, added to `out` if `accumulate`.
+/// `out` `[rows, columns]` = `a` `[rows, depth]` times `b` `[depth, columns]` on this thread, added to `out` if `accumulate`.
 ///
 /// # Panics
 /// If a slice is shorter than its matrix.
@@ -89,7 +89,7 @@ pub fn matmul_here(
 }
 
 /// # Safety
-/// `a` holds [rows, depth], `b` holds [depth, columns], and `out` points to `rows` rows of `columns` values, `out_stride`
+/// `a` holds `[rows, depth]`, `b` holds `[depth, columns]`, and `out` points to `rows` rows of `columns` values, `out_stride`
 /// apart, that nothing else touches.
 #[allow(unsafe_code, clippy::too_many_arguments)]
 unsafe fn product(

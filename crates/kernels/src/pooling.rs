@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::geometry::Pool2dShape;
 
-/// Max pooling: `output` [planes, out_height, out_width] of `input` [planes, height, width].
+/// Max pooling: `output` `[planes, out_height, out_width]` of `input` `[planes, height, width]`.
 ///
 /// A later value replaces the maximum only if it is greater, so ties go to the first in reading order.
 pub fn max_pool2d(input: &[f32], shape: &Pool2dShape, output: &mut [f32]) {

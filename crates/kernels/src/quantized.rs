@@ -43,7 +43,7 @@ impl OnGrid<'_> {
     }
 }
 
-/// Convolution of a batch of images on a grid with weights on a grid, `y` [batch, channels_out, out_height, out_width].
+/// Convolution of a batch of images on a grid with weights on a grid, `y` `[batch, channels_out, out_height, out_width]`.
 ///
 /// # Panics
 /// If a sum could pass 2^31, which 8-bit operands can reach beyond 32,768 products.
@@ -67,7 +67,7 @@ pub fn quantized_conv2d(x: OnGrid<'_>, weight: OnGrid<'_>, shape: &Conv2dShape, 
     scale_channels(y, &multipliers(x, weight, channels.channels), channels);
 }
 
-/// `y` [rows, outputs] = x [rows, inputs] on a grid times weights [inputs, outputs] on a grid.
+/// `y` `[rows, outputs]` = x `[rows, inputs]` on a grid times weights `[inputs, outputs]` on a grid.
 ///
 /// # Panics
 /// As [`quantized_conv2d`].

@@ -110,7 +110,7 @@ fn with_parameters(network: ConvNet, file: &TensorFile<ModelDescription>, path: 
         .map_err(|problem| LabError::Parameters { path: path.to_path_buf(), problem })
 }
 
-/// Logits of all images, [images, classes] row by row, and the seconds they took.
+/// Logits of all images, `[images, classes]` row by row, and the seconds they took.
 pub(crate) fn logits(network: &ConvNet, images: &Images, shape: &NetworkShape) -> (Vec<f32>, f64) {
     let network = network.valid();
     let begin = Instant::now();
@@ -124,7 +124,7 @@ pub(crate) fn logits(network: &ConvNet, images: &Images, shape: &NetworkShape) -
     (out, begin.elapsed().as_secs_f64())
 }
 
-/// The chosen images as a network input [chosen, 1, height, width].
+/// The chosen images as a network input `[chosen, 1, height, width]`.
 pub(crate) fn batch(
     images: &Images,
     chosen: &[u32],

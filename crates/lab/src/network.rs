@@ -126,14 +126,14 @@ impl ConvNet {
         Ok(Self { blocks, hidden, output: linear(output)? })
     }
 
-    /// Logits [batch, classes] of images [batch, 1, height, width].
+    /// Logits `[batch, classes]` of images `[batch, 1, height, width]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.blocks.iter().fold(images, |x, block| block.forward(x));
         let x = self.hidden.iter().fold(x.flatten(1, 3), |x, layer| relu(layer.forward(x)));
         self.output.forward(x)
     }
 
-    /// Sets the activation ranges from a sample of images [batch, 1, height, width], layer by layer: each sees what the
+    /// Sets the activation ranges from a sample of images `[batch, 1, height, width]`, layer by layer: each sees what the
     /// quantised layers before it give.
     pub fn calibrate(&mut self, images: Tensor<4>) {
         let mut x = images;

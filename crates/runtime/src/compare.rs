@@ -31,7 +31,7 @@ pub struct Difference {
     pub b: f32,
 }
 
-/// Compares two tables [images, classes] by bits: 0 and -0 differ, equal patterns of "not a number" agree.
+/// Compares two tables `[images, classes]` by bits: 0 and -0 differ, equal patterns of "not a number" agree.
 ///
 /// ```
 /// let comparison = hardgrad_runtime::first_difference(&[1.0, 2.0, 0.0, 4.0], &[1.0, 2.0, -0.0, 4.0], 2);

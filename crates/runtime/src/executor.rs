@@ -111,7 +111,7 @@ impl PackedModel {
 }
 
 impl Executor {
-    /// Logits [count, classes] of `pixels` [count, channels, height, width], on all threads of the current rayon pool.
+    /// Logits `[count, classes]` of `pixels` `[count, channels, height, width]`, on all threads of the current rayon pool.
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>, PackedError> {
         let image = self.input.channels * self.input.height * self.input.width;
         if !pixels.len().is_multiple_of(image) {

@@ -24,7 +24,7 @@ impl PackedModel {
     }
 }
 
-/// The images that a model takes: pixels of 8 bits, [channels, height, width].
+/// The images that a model takes: pixels of 8 bits, `[channels, height, width]`.
 ///
 /// Pixel p has the real value (p - zero_point) * scale, so p - zero_point is an exact whole number.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,9 +57,9 @@ pub struct Layer {
 /// is rounded to `f32`, the product of the scales before it meets the sum.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LayerKind {
-    /// Convolution of [channels_in, height, width] with zeros around the image.
+    /// Convolution of `[channels_in, height, width]` with zeros around the image.
     Conv2d {
-        /// Weight [channels_out, channels_in / groups, kernel, kernel].
+        /// Weight `[channels_out, channels_in / groups, kernel, kernel]`.
         weight: Weight,
         /// How the input becomes whole numbers.
         input: InputQuantizer,
@@ -82,7 +82,7 @@ pub enum LayerKind {
     },
     /// Weighted sums of all inputs.
     Linear {
-        /// Weight [outputs, inputs].
+        /// Weight `[outputs, inputs]`.
         weight: Weight,
         /// How the input becomes whole numbers.
         input: InputQuantizer,
@@ -116,7 +116,7 @@ pub enum LayerKind {
         /// Steps between windows.
         stride: [usize; 2],
     },
-    /// [channels, height, width] becomes [channels * height * width].
+    /// `[channels, height, width]` becomes `[channels * height * width]`.
     Flatten,
 }
 
@@ -187,9 +187,9 @@ pub enum QuantizeRule {
 /// Shape of what passes from layer to layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// [channels, height, width].
+    /// `[channels, height, width]`.
     Image([usize; 3]),
-    /// [features].
+    /// `[features]`.
     Features(usize),
 }
 

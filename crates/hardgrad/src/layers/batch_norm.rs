@@ -43,7 +43,7 @@ impl BatchNormConfig {
 /// multiplier = gamma / sqrt(variance + epsilon)        offset = beta - mean multiplier        y = x multiplier + offset
 /// ```
 /// Inputs on an autodiff device use (and move) the statistics of the batch, plain inputs the running ones.
-/// x [batch, channels, ...]. Source: Ioffe and Szegedy, ICML 2015.
+/// x `[batch, channels, ...]`. Source: Ioffe and Szegedy, ICML 2015.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -54,10 +54,10 @@ impl QuantConv2dConfig {
 /// ```text
 /// y = conv2d(quantize(x), quantize(weight)) + bias
 /// ```
-/// x [batch, channels_in, height, width] to [batch, channels_out, out_height, out_width].
+/// x `[batch, channels_in, height, width]` to `[batch, channels_out, out_height, out_width]`.
 #[derive(Module, Debug)]
 pub struct QuantConv2d {
-    /// Weight [channels_out, channels_in / groups, kernel, kernel], with its quantiser as reparameterization.
+    /// Weight `[channels_out, channels_in / groups, kernel, kernel]`, with its quantiser as reparameterization.
     pub weight: Param<Tensor<4>>,
     /// One value a channel.
     pub bias: Option<Param<Tensor<1>>>,

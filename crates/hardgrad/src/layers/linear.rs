@@ -45,10 +45,10 @@ impl QuantLinearConfig {
 /// ```text
 /// y = quantize(x) quantize(weight) + bias
 /// ```
-/// x [batch, inputs] to [batch, outputs].
+/// x `[batch, inputs]` to `[batch, outputs]`.
 #[derive(Module, Debug)]
 pub struct QuantLinear {
-    /// Weight [inputs, outputs], with its quantiser as reparameterization.
+    /// Weight `[inputs, outputs]`, with its quantiser as reparameterization.
     pub weight: Param<Tensor<2>>,
     /// One value an output.
     pub bias: Option<Param<Tensor<1>>>,

@@ -5,7 +5,7 @@ use hardgrad_kernels::fake_quant::Channels;
 use crate::custom_gradient::{AnyRank, node};
 use crate::flex::{tensor, values};
 
-/// Mean and biased variance a channel of one batch, [channels] each.
+/// Mean and biased variance a channel of one batch, `[channels]` each.
 pub struct BatchStatistics {
     /// Mean.
     pub mean: Tensor<1>,
@@ -20,7 +20,7 @@ pub struct BatchStatistics {
 /// ```text
 /// multiplier = gamma / sqrt(variance + epsilon)        y = x multiplier + (beta - mean multiplier)
 /// ```
-/// x [batch, channels, ...] of rank 2 or more, gamma and beta [channels]; mean and variance are those of the batch, and the
+/// x `[batch, channels, ...]` of rank 2 or more, gamma and beta `[channels]`; mean and variance are those of the batch, and the
 /// gradients go through them. Source: Ioffe and Szegedy, ICML 2015.
 ///
 /// # Panics
@@ -53,7 +53,7 @@ pub fn batch_norm<const D: usize>(
 
 /// Batch normalisation in the form that ships: y = x multiplier + offset, a multiplier and an offset a channel.
 ///
-/// x [batch, channels, ...], multiplier and offset [channels]; not differentiable. See [`fold`](crate::layers::BatchNorm).
+/// x `[batch, channels, ...]`, multiplier and offset `[channels]`; not differentiable. See [`BatchNorm::folded`](crate::layers::BatchNorm::folded).
 ///
 /// # Panics
 /// If multiplier or offset does not have one value a channel.

@@ -7,7 +7,7 @@ use crate::custom_gradient::custom_vjp2;
 use crate::flex::{Values, tensor, values};
 use crate::quantize::Grid;
 
-/// Stride, padding, dilation and groups of a convolution; [rows, columns] each.
+/// Stride, padding, dilation and groups of a convolution; `[rows, columns]` each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conv2dOptions {
     /// Steps between output pixels.
@@ -28,8 +28,8 @@ impl Default for Conv2dOptions {
 
 /// Two-dimensional convolution (cross-correlation, as everywhere in the field) without bias.
 ///
-/// x [batch, channels_in, height, width], weight [channels_out, channels_in / groups, kernel, kernel] to
-/// [batch, channels_out, out_height, out_width]. The gradients are exact and the same for any number of threads.
+/// x `[batch, channels_in, height, width]`, weight `[channels_out, channels_in / groups, kernel, kernel]` to
+/// `[batch, channels_out, out_height, out_width]`. The gradients are exact and the same for any number of threads.
 ///
 /// # Panics
 /// If the shapes do not fit.

@@ -6,7 +6,7 @@ use super::channels;
 use crate::custom_gradient::custom_vjp;
 use crate::flex::{tensor, values};
 
-/// What the backward pass of [`fake_quant`] does with values outside the grid.
+/// What the backward pass of [`fake_quant()`] does with values outside the grid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {

@@ -8,7 +8,7 @@ use crate::quantize::Grid;
 
 /// Matrix product x weight without bias.
 ///
-/// x [rows, inputs], weight [inputs, outputs] to [rows, outputs]. The gradients are exact and the same for any number of
+/// x `[rows, inputs]`, weight `[inputs, outputs]` to `[rows, outputs]`. The gradients are exact and the same for any number of
 /// threads.
 ///
 /// # Panics

@@ -13,7 +13,7 @@ use crate::flex::{tensor, values};
 /// dx     = G where lowest <= v <= highest, else 0
 /// dscale = sum of G d / sqrt(M highest),  d = lowest where v < lowest, highest where v > highest, else round(v) - v
 /// ```
-/// x of any shape; `scale` [1], or one for each index along `axis` (in units of x, above 0); M is the number of values that
+/// x of any shape; `scale` `[1]`, or one for each index along `axis` (in units of x, above 0); M is the number of values that
 /// share a scale. Source: Esser et al., "Learned step size quantization", ICLR 2020.
 ///
 /// # Panics

@@ -11,7 +11,7 @@ use crate::flex::{tensor, values};
 /// s = alpha / (2^bits - 1)        y = round(clamp(x, 0, alpha) / s) s
 /// dx = G where 0 <= x <= alpha, else 0        dalpha = sum of G where x > alpha
 /// ```
-/// x of any shape; `alpha` [1], in units of x, above 0. The paper adds weight decay on alpha.
+/// x of any shape; `alpha` `[1]`, in units of x, above 0. The paper adds weight decay on alpha.
 /// Source: Choi et al., "PACT: parameterized clipping activation for quantized neural networks", 2018.
 pub fn pact<const D: usize>(x: Tensor<D>, alpha: Tensor<1>, bits: u32) -> Tensor<D> {
     let (input, bound, dims) = (values(&x), values(&alpha)[0], x.dims());

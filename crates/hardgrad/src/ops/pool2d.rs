@@ -7,7 +7,7 @@ use crate::flex::{tensor, values};
 
 /// The largest value of each window; ties go to the first in reading order, forward and backward.
 ///
-/// x [batch, channels, height, width]; no padding: what does not fill a window at the right and bottom edges is left out.
+/// x `[batch, channels, height, width]`; no padding: what does not fill a window at the right and bottom edges is left out.
 ///
 /// # Panics
 /// If the window is larger than the image or a size is 0.
@@ -24,7 +24,7 @@ pub fn max_pool2d(x: Tensor<4>, kernel: [usize; 2], stride: [usize; 2]) -> Tenso
 
 /// The mean of each window: the sum in reading order, divided by the area.
 ///
-/// x [batch, channels, height, width]; no padding, as [`max_pool2d`].
+/// x `[batch, channels, height, width]`; no padding, as [`max_pool2d`].
 ///
 /// # Panics
 /// If the window is larger than the image or a size is 0.

@@ -19,7 +19,7 @@ const SMALLEST: f32 = 1e-6;
 /// 2 mean(abs(x)) / sqrt(qmax)).
 #[derive(Module, Debug)]
 pub struct LsqRange {
-    /// The step, in units of x: [1] or [channels].
+    /// The step, in units of x: `[1]` or `[channels]`.
     pub scale: Param<Tensor<1>>,
 }
 

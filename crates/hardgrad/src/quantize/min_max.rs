@@ -19,7 +19,7 @@ use crate::flex::{tensor, values};
 /// Source: Jacob et al., CVPR 2018.
 #[derive(Module, Debug)]
 pub struct MinMaxRange {
-    /// The extremes seen so far, [lowest, highest]; none for weights.
+    /// The extremes seen so far, `[lowest, highest]`; none for weights.
     pub extremes: Option<RunningState<Tensor<1>>>,
     zero_point: bool,
 }

@@ -17,7 +17,7 @@ use crate::flex::{tensor, values};
 /// Source: Jacob et al., CVPR 2018.
 #[derive(Module, Debug)]
 pub struct MovingAverageRange {
-    /// The averages, [low, high].
+    /// The averages, `[low, high]`.
     pub averages: RunningState<Tensor<1>>,
     decay: f32,
     zero_point: bool,

@@ -20,7 +20,7 @@ const SMALLEST: f32 = 1e-4;
 /// Source: Choi et al., 2018.
 #[derive(Module, Debug)]
 pub struct PactRange {
-    /// The bound, in units of x, [1].
+    /// The bound, in units of x, `[1]`.
     pub alpha: Param<Tensor<1>>,
 }
 

@@ -9,7 +9,7 @@ use crate::flex::values;
 /// Attaches a [`Quantizer`] to every weight of a model, stock Burn layers included, in one call.
 ///
 /// A weight is a parameter of rank 2 or more whose path ends in `weight`. Channels are outputs: the last axis at rank 2,
-/// where Burn's `Linear` stores [inputs, outputs], else the first. Learned scales begin at the least squared error.
+/// where Burn's `Linear` stores `[inputs, outputs]`, else the first. Learned scales begin at the least squared error.
 ///
 /// ```
 /// use burn::module::Module;

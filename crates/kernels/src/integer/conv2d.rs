@@ -15,8 +15,8 @@ const PIXELS: usize = 32;
 /// Neighbouring pixels that are copied at once; the last copy of a row may write, and read, this much too far.
 const RUN: usize = 8;
 
-/// `out` [channels_out, out_height, out_width] of `input` [channels_in, height, width] and
-/// `weight` [channels_out, channels_in / groups, kernel, kernel]; exact if no sum of products can leave `i32`.
+/// `out` `[channels_out, out_height, out_width]` of `input` `[channels_in, height, width]` and
+/// `weight` `[channels_out, channels_in / groups, kernel, kernel]`; exact if no sum of products can leave `i32`.
 ///
 /// `scratch` is working memory that a caller keeps between calls; its content does not matter.
 ///

@@ -8,7 +8,7 @@
 use super::lanes::{Lanes, Portable};
 use crate::simd::{self, Level};
 
-/// `out` [rows, columns] of `a` [rows, depth] and `b` [columns, depth]; exact if no sum of products can leave `i32`.
+/// `out` `[rows, columns]` of `a` `[rows, depth]` and `b` `[columns, depth]`; exact if no sum of products can leave `i32`.
 ///
 /// ```
 /// use hardgrad_kernels::integer::matmul;

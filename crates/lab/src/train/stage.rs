@@ -90,7 +90,7 @@ impl Trainer<'_> {
                 (position.loss_sum, position.correct) = (0, 0);
                 self.write_metrics(&position.rows)?;
             }
-            if position.step % self.config.training.checkpoint_every == 0 && position.step < steps {
+            if position.step.is_multiple_of(self.config.training.checkpoint_every) && position.step < steps {
                 Checkpoint::of(&position, &network, &optimizer).save(self.run)?;
             }
         }
