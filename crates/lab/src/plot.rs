@@ -16,15 +16,20 @@ pub(crate) fn training_curve(rows: &[EpochRow], float_epochs: u64) -> Result<Str
         area.fill(&WHITE).map_err(|error| error.to_string())?;
         let (left, right) = area.split_horizontally(480);
         let begins = float_epochs as f64 + 0.5;
-        let loss = |pick: fn(&EpochRow) -> f64| points(rows, pick);
-        panel(&left, "loss (cross-entropy, nats)", begins, &loss(|row| row.train_loss), &loss(|row| row.test_loss))?;
-        let accuracy = |pick: fn(&EpochRow) -> f64| points(rows, pick);
+        let points = |pick: fn(&EpochRow) -> f64| points(rows, pick);
+        panel(
+            &left,
+            "loss (cross-entropy, nats)",
+            begins,
+            &points(|row| row.train_loss),
+            &points(|row| row.test_loss),
+        )?;
         panel(
             &right,
             "accuracy (%)",
             begins,
-            &accuracy(|row| 100.0 * row.train_accuracy),
-            &accuracy(|row| 100.0 * row.test_accuracy),
+            &points(|row| 100.0 * row.train_accuracy),
+            &points(|row| 100.0 * row.test_accuracy),
         )?;
         area.present().map_err(|error| error.to_string())?;
     }
@@ -46,7 +51,6 @@ fn panel(
     let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     let margin = ((high - low) * 0.05).max(1e-6);
     let last = train.len().max(2) as f64;
-    let text = |error: DrawingAreaErrorKind<std::io::Error>| error.to_string();
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 16))
         .margin(12)
@@ -78,6 +82,5 @@ fn panel(
     let position =
         if title.starts_with("loss") { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::LowerRight };
     let labels = chart.configure_series_labels().position(position).background_style(WHITE.mix(0.8)).draw();
-    let _ = text;
     labels.map_err(|error| error.to_string())
 }

@@ -9,7 +9,11 @@ pub(crate) mod stream;
 
 use std::path::PathBuf;
 
+use burn::module::Module;
+use burn::tensor::Device;
 use hardgrad::quantize::StepClock;
+use hardgrad_kernels::images::{Augmentation, PixelScale};
+use hardgrad_kernels::random::Random;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
@@ -17,9 +21,7 @@ use crate::data::{self, Dataset};
 use crate::evaluate::load_float;
 use crate::files;
 use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
-use burn::tensor::Device;
 use checkpoint::{Checkpoint, Position};
-use hardgrad_kernels::images::PixelScale;
 use stage::Trainer;
 
 /// A part of a run.
@@ -113,6 +115,7 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
         Start::New { mut config, out, force } => {
             config.check()?;
             let data = load_data(&config)?;
+            check_delay(&config, &data)?;
             if !config.data.directory.is_empty() {
                 // The run may be evaluated from another folder.
                 let directory = std::path::absolute(&config.data.directory);
@@ -125,6 +128,7 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
             let run = Run::open(&folder)?;
             let config = run.config()?;
             let data = load_data(&config)?;
+            check_delay(&config, &data)?;
             let (checkpoint, problems) = Checkpoint::newest(&run)?;
             for problem in problems {
                 tell(Event::Note(format!("{problem}; going on from the checkpoint before it")));
@@ -155,8 +159,7 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
         }
         None => {
             let (network, _) = load_float(&run, &config)?;
-            let network = burn::module::Module::train(network);
-            let network = calibrated(quantized(network, &config, &shape, &clock)?, &config, &data, &shape);
+            let network = calibrated(quantized(network.train(), &config, &shape, &clock)?, &config, &data, &shape);
             let start = Checkpoint::of(&Position::begin(Stage::Quantized, rows), &network, &Default::default());
             trainer.run_stage(Stage::Quantized, network, Some(&start))?
         }
@@ -170,6 +173,18 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
 fn load_data(config: &Config) -> Result<Dataset, LabError> {
     let folder = Some(std::path::Path::new(&config.data.directory)).filter(|path| !path.as_os_str().is_empty());
     Ok(data::load(folder)?)
+}
+
+/// Fails where quantisation would not begin before its stage ends.
+fn check_delay(config: &Config, data: &Dataset) -> Result<(), ConfigError> {
+    let steps = stage::steps(config, data, Stage::Quantized);
+    match config.quantization.delay {
+        delay if delay < steps => Ok(()),
+        delay => {
+            let expected = format!("below {steps}, the steps of the quantised stage");
+            Err(ConfigError::Range { key: "quantization.delay", expected, found: delay.to_string() })
+        }
+    }
 }
 
 fn network_shape(data: &Dataset) -> NetworkShape {
@@ -190,15 +205,12 @@ fn quantized(network: ConvNet, config: &Config, shape: &NetworkShape, clock: &St
 
 /// The network with its activation ranges set from training images.
 fn calibrated(network: ConvNet, config: &Config, data: &Dataset, shape: &NetworkShape) -> ConvNet {
-    use hardgrad_kernels::images::Augmentation;
-    use hardgrad_kernels::random::Random;
-
     let random = Random::new(config.seed, 0, stream::CALIBRATION);
     let mut chosen = random.permutation(data.train.len());
     chosen.truncate(config.quantization.calibration_images);
     let images = crate::evaluate::batch(&data.train, &chosen, shape, Augmentation::NONE, random);
     // On plain tensors: batch norm uses its running statistics and no gradient tape grows.
-    let mut plain = burn::module::Module::valid(&network);
+    let mut plain = network.valid();
     plain.calibrate(images);
-    burn::module::Module::train(plain)
+    plain.train()
 }

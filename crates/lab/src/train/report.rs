@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use burn::module::Module;
 use hardgrad::quantize::StepClock;
 
 use super::{calibrated, quantized};
@@ -21,7 +22,7 @@ pub(super) fn report(run: &Run, config: &Config, data: &Dataset, shape: &Network
 
     let clock = StepClock::default();
     clock.set(u64::MAX);
-    let network = quantized(burn::module::Module::train(float), config, shape, &clock)?;
+    let network = quantized(float.train(), config, shape, &clock)?;
     let network = calibrated(network, config, data, shape);
     let (ptq_row, _) = measure.quantized("post-training quantisation", bits, &network, &run.float_model_path())?;
 

@@ -154,18 +154,15 @@ impl Trainer<'_> {
     }
 
     fn batch_size(&self) -> usize {
-        self.config.training.batch_size.min(self.data.train.len())
+        batch_size(self.config, self.data)
     }
 
-    /// Whole batches only: the rest of an epoch's order is left out, another rest each epoch.
     fn steps_an_epoch(&self) -> u64 {
-        (self.data.train.len() / self.batch_size()) as u64
+        steps_an_epoch(self.config, self.data)
     }
 
     fn steps(&self, stage: Stage) -> u64 {
-        let training = &self.config.training;
-        let epochs = if stage == Stage::Float { training.float_epochs } else { training.quantized_epochs };
-        epochs * self.steps_an_epoch()
+        steps(self.config, self.data, stage)
     }
 
     fn rate(&self, stage: Stage, step: u64) -> f64 {
@@ -199,6 +196,22 @@ impl Trainer<'_> {
         let tensors = to_tensors(parameters::read(&network.valid()), "");
         Ok(files::write_atomically(&path, &TensorFile { description, tensors }.to_bytes())?)
     }
+}
+
+fn batch_size(config: &Config, data: &Dataset) -> usize {
+    config.training.batch_size.min(data.train.len())
+}
+
+/// Whole batches only: the rest of an epoch's order is left out, another rest each epoch.
+fn steps_an_epoch(config: &Config, data: &Dataset) -> u64 {
+    (data.train.len() / batch_size(config, data)) as u64
+}
+
+/// Steps of a whole stage.
+pub(super) fn steps(config: &Config, data: &Dataset, stage: Stage) -> u64 {
+    let training = &config.training;
+    let epochs = if stage == Stage::Float { training.float_epochs } else { training.quantized_epochs };
+    epochs * steps_an_epoch(config, data)
 }
 
 /// Mean cross-entropy in nats; `smoothing` is the share of each target that is spread over all classes.
