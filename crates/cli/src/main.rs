@@ -6,6 +6,7 @@ mod arguments;
 mod progress;
 mod tables;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -48,13 +49,9 @@ impl From<OperatorError> for Failure {
 fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Train(arguments) => train(arguments),
-        Verb::Recipes { command: None } => {
-            print(&tables::recipes(&RECIPES));
-            Ok(())
-        }
+        Verb::Recipes { command: None } => print(&tables::recipes(&RECIPES)),
         Verb::Recipes { command: Some(RecipesCommand::Show { recipe }) } => {
-            print(Config::of_recipe(&recipe).map_err(LabError::from)?.to_toml().trim_end());
-            Ok(())
+            print(Config::of_recipe(&recipe).map_err(LabError::from)?.to_toml().trim_end())
         }
         Verb::Eval { run, data, json } => {
             let evaluation = hardgrad_lab::evaluate_run(&run, data.as_deref())?;
@@ -69,22 +66,16 @@ fn run(verb: Verb) -> Result<(), Failure> {
             show(&predictions, json, |predictions| tables::predictions(predictions))
         }
         Verb::Inspect { path, json } => show(&hardgrad_lab::inspect(&path)?, json, tables::inspection),
-        Verb::Data { command: DataCommand::List } => {
-            print(&tables::known_sets(data::known_sets()));
-            Ok(())
-        }
+        Verb::Data { command: DataCommand::List } => print(&tables::known_sets(data::known_sets())),
         Verb::Data { command: DataCommand::Check { folder } } => {
             let report = data::check(&folder).map_err(LabError::from)?;
-            print(&tables::check(&report));
+            print(&tables::check(&report))?;
             match report.problem {
                 Some(problem) => Err(LabError::from(problem).into()),
                 None => Ok(()),
             }
         }
-        Verb::Op { command: OpCommand::List } => {
-            print(&tables::operators(&operators::OPERATORS));
-            Ok(())
-        }
+        Verb::Op { command: OpCommand::List } => print(&tables::operators(&operators::OPERATORS)),
         Verb::Op { command: OpCommand::Run { name, input, output, set } } => {
             Ok(operators::run(&name, &input, &output, &set)?)
         }
@@ -117,9 +108,9 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
         }
     };
     let mut progress = progress::Progress::default();
-    let summary = hardgrad_lab::train(start, &mut |event| progress.show(event))?;
+    let result = hardgrad_lab::train(start, &mut |event| progress.show(event));
     progress.finish();
-    show(&summary, json, tables::summary)
+    show(&result?, json, tables::summary)
 }
 
 /// Prints a result as JSON or as people read it.
@@ -127,15 +118,18 @@ fn show<T: Serialize>(result: &T, json: bool, table: impl Fn(&T) -> String) -> R
     if json {
         let text = serde_json::to_string_pretty(result)
             .map_err(|error| Failure { message: format!("the result cannot be written as JSON: {error}"), code: 1 })?;
-        print(&text);
+        print(&text)
     } else {
-        print(&table(result));
+        print(&table(result))
     }
-    Ok(())
 }
 
 /// Prints to stdout; a reader that has gone away (`hardgrad ... | head`) is not an error.
-fn print(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
+fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure { message: format!("stdout: writing failed: {cause}"), code: 1 })
+        }
+        _ => Ok(()),
+    }
 }

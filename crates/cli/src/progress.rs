@@ -1,6 +1,8 @@
 //! The progress bar of training, on stderr.
 
-use hardgrad_lab::{Event, Stage};
+use std::io::Write;
+
+use hardgrad_lab::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows what training tells; without a terminal, a line an epoch.
@@ -22,13 +24,13 @@ impl Progress {
             }
             Event::Step { stage, loss, accuracy } => {
                 if let Some(bar) = &self.bar {
-                    bar.set_message(format!("{}: loss {loss:.4}, accuracy {:.2} %", name(stage), 100.0 * accuracy));
+                    bar.set_message(format!("{}: loss {loss:.4}, accuracy {:.2} %", stage.name(), 100.0 * accuracy));
                     bar.inc(1);
                 }
             }
             Event::Epoch(row) => self.line(&format!(
                 "{} epoch {}: training loss {:.4}, accuracy {:.2} %; held out {:.4}, {:.2} %",
-                name(row.stage),
+                row.stage.name(),
                 row.epoch,
                 row.train_loss,
                 100.0 * row.train_accuracy,
@@ -47,15 +49,13 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| print(text)),
+            None => print(text),
         }
     }
 }
 
-fn name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Float => "float",
-        Stage::Quantized => "quantised",
-    }
+/// A line on stderr; where nobody can read it, training goes on.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

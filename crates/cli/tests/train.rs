@@ -88,7 +88,7 @@ fn a_killed_run_resumes_to_the_same_bytes() {
 
     // A checkpoint is written after every step, so many of these moments fall into writing one.
     let moments = 12;
-    let mut cut_short = 0;
+    let (mut cut_short, mut continued) = (0, 0);
     for moment in 1..=moments {
         let run = folder.path().join(format!("killed-{moment}"));
         let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run), "--seed", "3"];
@@ -103,10 +103,24 @@ fn a_killed_run_resumes_to_the_same_bytes() {
         child.kill().unwrap();
         child.wait().unwrap();
         if run.join("config.toml").is_file() {
-            succeed(&["train", "--resume", text(&run)]);
+            let had_checkpoint = run
+                .join("checkpoints")
+                .read_dir()
+                .unwrap()
+                .flatten()
+                .any(|entry| entry.file_name().to_str().is_some_and(|name| !name.starts_with('.')));
+            let output = hardgrad(&["train", "--resume", text(&run)]).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{stderr}");
             assert!(models(&run) == expected, "killed at moment {moment} of {moments}");
+            assert!(!stderr.contains("not a whole"), "{stderr}");
+            assert_eq!(stderr.contains("going on from step"), had_checkpoint, "{stderr}");
+            continued += u32::from(had_checkpoint);
+            let left = run.join("checkpoints").read_dir().unwrap().flatten();
+            assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().ends_with(".partial")));
         }
     }
+    assert!(continued >= moments / 3, "only {continued} of {moments} runs went on from a checkpoint");
     assert!(cut_short >= moments / 2, "only {cut_short} of {moments} runs were still going when killed");
 }
 
@@ -123,10 +137,24 @@ fn a_damaged_checkpoint_is_passed_over_and_a_finished_run_stays_as_it_is() {
     std::fs::write(newest, &bytes[..bytes.len() / 2]).unwrap();
     let output = hardgrad(&["train", "--resume", text(&run)]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.contains("going on from the checkpoint before it"), "{stderr}");
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.contains("not a whole checkpoint") && stderr.contains("going on from step 17 of the quantized"),
+        "{stderr}"
+    );
     assert!(models(&run) == expected);
-    succeed(&["train", "--resume", text(&run)]);
+    // Nothing is left to train: no epoch is run again.
+    let output = hardgrad(&["train", "--resume", text(&run)]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && stderr.contains("going on from step 18") && !stderr.contains("epoch"),
+        "{stderr}"
+    );
     assert!(models(&run) == expected);
+    // Other settings would not continue this run.
+    let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
+    std::fs::write(run.join("config.toml"), config.replace("weight_bits = 4", "weight_bits = 3")).unwrap();
+    common::fail(&["train", "--resume", text(&run)], 2, &["quantization.weight_bits differs from the checkpoint"]);
 }
 
 #[test]
@@ -169,4 +197,33 @@ fn float_layers_train_and_say_why_they_are_not_packed() {
     assert!(table.contains("not packed: layer blocks.1.convolution: its input is not quantised"), "{table}");
     common::fail(&["export", text(&run), "--out", text(&folder.path().join("x"))], 1, &["blocks.1.convolution"]);
     assert!(!folder.path().join("x").exists());
+}
+
+#[test]
+fn images_and_networks_of_unusual_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    for (index, (height, width, channels, hidden, count)) in
+        [(1, 1, "[3]", "[4]", 6), (5, 3, "[2, 3, 4]", "[]", 9), (4, 7, "[]", "[5]", 3), (2, 2, "[]", "[]", 4)]
+            .into_iter()
+            .enumerate()
+    {
+        let data = folder.path().join(format!("data-{index}"));
+        std::fs::create_dir(&data).unwrap();
+        for part in ["train", "t10k"] {
+            let pixels: Vec<u8> = (0..count * height * width).map(|i| (i * 37 % 251) as u8).collect();
+            let labels: Vec<u8> = (0..count).map(|i| (i % 2) as u8).collect();
+            let write = |name: &str, dims: &[u32], values: &[u8]| {
+                std::fs::write(data.join(format!("{part}-{name}-ubyte")), common::idx(dims, values)).unwrap();
+            };
+            write("images-idx3", &[count as u32, height as u32, width as u32], &pixels);
+            write("labels-idx1", &[count as u32], &labels);
+        }
+        let run = folder.path().join(format!("run-{index}"));
+        let (channels, hidden) = (format!("model.channels={channels}"), format!("model.hidden={hidden}"));
+        let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run)];
+        arguments.extend(SMALL);
+        arguments.extend(["--set", &channels, "--set", &hidden]);
+        let table = succeed(&arguments);
+        assert!(table.contains(&format!("verified: {count} of {count} outputs identical")), "{table}");
+    }
 }

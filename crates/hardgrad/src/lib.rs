@@ -4,7 +4,7 @@
 //! - [`custom_gradient`]: any forward with any backward.
 //! - [`ops`]: operators on tensors, forward and backward fused into one node of the gradient tape.
 //! - [`quantize`]: weights and activations at 1 to 8 bits, by the method that a config names.
-//! - [`layers`]: convolution, linear, batch norm and pooling whose evaluation is bit for bit that of the packed model.
+//! - [`layers`]: convolution, linear and batch norm whose evaluation is bit for bit that of the packed model.
 //! - [`parameters`]: names, values and gradients of a module's parameters, in a fixed order.
 //!
 //! ```

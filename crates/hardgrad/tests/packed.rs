@@ -12,6 +12,8 @@ use hardgrad_runtime::{Input, Layer, LayerKind, PackedModel, first_difference};
 
 const SIZE: usize = 9;
 const CLASSES: usize = 5;
+/// Combinations of bits, methods, channels and zero points that go together.
+const POSSIBLE: usize = 134;
 const PIXELS: PixelScale = PixelScale { scale: 0.0137, zero_point: 71 };
 
 #[derive(Module, Debug)]
@@ -130,6 +132,7 @@ fn check(weights: &QuantizerConfig, activations: &QuantizerConfig) {
 #[test]
 fn every_range_method_at_every_bit_width() {
     use RangeMethod::*;
+    let mut checked = 0;
     for bits in 1..=8 {
         for (weight_range, activation_range) in
             [(Lsq, Lsq), (MinMax, MinMax), (MinMax, MovingAverage), (Fixed, Fixed), (Dorefa, Dorefa), (MinMax, Pact)]
@@ -144,10 +147,12 @@ fn every_range_method_at_every_bit_width() {
                 let possible = weights.check(Role::Weight).is_ok() && activations.check(Role::Activation).is_ok();
                 if possible {
                     check(&weights, &activations);
+                    checked += 1;
                 }
             }
         }
     }
+    assert_eq!(checked, POSSIBLE);
 }
 
 #[test]

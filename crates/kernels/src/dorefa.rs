@@ -1,4 +1,4 @@
-//! DoReFa: activations clipped to 0..1, weights squeezed by tanh, both quantised to L = 2^bits - 1 steps.
+//! DoReFa: activations clipped to 0..1, weights squeezed by tanh, both quantised to L = 2^bits - 1 steps (`steps` below).
 //!
 //! ```text
 //! activation  y = round(clamp(x, 0, 1) L) / L                      dx = G where 0 <= x <= 1, else 0
@@ -14,8 +14,8 @@ use crate::simd::multiversion;
 use crate::slices::{binary, unary};
 
 /// Quantised activations.
-pub fn dorefa_activation(x: &[f32], levels: f32, y: &mut [f32]) {
-    unary(x, y, |x, y| activation_block(x, levels, y));
+pub fn dorefa_activation(x: &[f32], steps: f32, y: &mut [f32]) {
+    unary(x, y, |x, y| activation_block(x, steps, y));
 }
 
 /// Gradient of [`dorefa_activation`].
@@ -24,12 +24,12 @@ pub fn dorefa_activation_backward(x: &[f32], gradient: &[f32], input_gradient: &
 }
 
 /// Quantised weights.
-pub fn dorefa_weight(x: &[f32], levels: f32, y: &mut [f32]) {
+pub fn dorefa_weight(x: &[f32], steps: f32, y: &mut [f32]) {
     let largest = largest_tanh(x);
     unary(x, y, |x, y| {
         for (y, x) in y.iter_mut().zip(x) {
-            let n = ((x.tanh() / (2.0 * largest) + 0.5) * levels).round_ties_even();
-            *y = (2.0 * n - levels) / levels;
+            let n = ((x.tanh() / (2.0 * largest) + 0.5) * steps).round_ties_even();
+            *y = (2.0 * n - steps) / steps;
         }
     });
 }
@@ -52,9 +52,9 @@ fn largest_tanh(x: &[f32]) -> f32 {
 }
 
 multiversion! {
-    fn activation_block(x: &[f32], levels: f32, y: &mut [f32]) {
+    fn activation_block(x: &[f32], steps: f32, y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
-            *y = (x.clamp(0.0, 1.0) * levels).round_ties_even() / levels;
+            *y = (x.clamp(0.0, 1.0) * steps).round_ties_even() / steps;
         }
     }
 }

@@ -46,27 +46,6 @@ fn sum_chunks(x: &[f32], f: impl Fn(&[f32]) -> f32 + Sync) -> f64 {
     sums.into_iter().map(f64::from).sum()
 }
 
-/// The mean of abs(x); 0 for an empty slice.
-pub fn mean_abs(x: &[f32]) -> f32 {
-    (sum_chunks(x, sum_abs) / x.len().max(1) as f64) as f32
-}
-
-multiversion! {
-    fn sum_abs(x: &[f32]) -> f32 {
-        let (blocks, rest) = x.as_chunks::<LANES>();
-        let mut lanes = [0.0; LANES];
-        for block in blocks {
-            for (lane, x) in lanes.iter_mut().zip(block) {
-                *lane += x.abs();
-            }
-        }
-        for (lane, x) in lanes.iter_mut().zip(rest) {
-            *lane += x.abs();
-        }
-        sum_lanes(lanes)
-    }
-}
-
 /// The smallest and the largest value; (0, 0) for an empty slice.
 pub fn min_max(x: &[f32]) -> (f32, f32) {
     x.par_chunks(CHUNK).map(min_max_block).reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((0.0, 0.0))
@@ -168,14 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn extremes_and_means_of_every_length() {
+    fn extremes_of_every_length() {
         for len in [0, 1, 15, 16, 17, CHUNK, CHUNK + 3] {
             let x = normal(len);
             let low = x.iter().copied().reduce(f32::min).unwrap_or(0.0);
             let high = x.iter().copied().reduce(f32::max).unwrap_or(0.0);
             assert_eq!(min_max(&x), (low, high));
-            let mean = x.iter().map(|x| f64::from(x.abs())).sum::<f64>() / len.max(1) as f64;
-            assert!((f64::from(mean_abs(&x)) - mean).abs() < 1e-6);
         }
     }
 

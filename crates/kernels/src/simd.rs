@@ -1,7 +1,7 @@
 //! Which vector instructions the inner loops use.
 //!
 //! The level is found once, when the first loop runs. `HARDGRAD_SIMD=portable` (or `avx2`, `avx512`) lowers it, which tests
-//! use to show that all levels agree, and which helps to find a fault of one machine.
+//! use to show that all levels agree, and which helps to find a fault of one machine; any other word leaves it as it is.
 
 use std::sync::OnceLock;
 

@@ -78,7 +78,8 @@ impl Surrogate {
                 // 1 + cosh(z) = 2 cosh(z/2)^2; this form does not overflow.
                 beta * (2.0 - z * (z / 2.0).tanh()) * square_of_sech(z / 2.0) / 2.0
             }
-            Self::Ede { t } => (1.0 / t).max(1.0) * t * square_of_sech(t * x),
+            // k t = max(1/t, 1) t = max(1, t), which no t can overflow.
+            Self::Ede { t } => t.max(1.0) * square_of_sech(t * x),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The settings of a run: complete defaults, changed by a TOML file and by `key=value` pairs.
 
+use std::path::Path;
+
 use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, Role};
 use hardgrad_kernels::images::Augmentation;
 use serde::{Deserialize, Serialize};
@@ -228,10 +230,18 @@ impl Config {
         toml::to_string(self).expect("a config holds only what TOML can")
     }
 
+    /// The folder of the images; none for the embedded ones.
+    pub fn data_folder(&self) -> Option<&Path> {
+        Some(Path::new(&self.data.directory)).filter(|folder| !folder.as_os_str().is_empty())
+    }
+
     /// A complete or partial config; keys that are not given keep their defaults. `source_name` is for errors.
     pub fn from_toml(text: &str, source_name: &str) -> Result<Self, ConfigError> {
         let given: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
-            source_name: source_name.to_string(),
+            source_name: match error.span() {
+                Some(span) => format!("{source_name}:{}", 1 + text[..span.start].matches('\n').count()),
+                None => source_name.to_string(),
+            },
             problem: one_line(error.message()),
         })?;
         let recipe = given.get("recipe").and_then(Value::as_str).unwrap_or(RECIPES[0].name);
@@ -273,6 +283,10 @@ impl Config {
     /// Fails where a value is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
         let Self { model, training, quantization, .. } = self;
+        Self::of_recipe(&self.recipe)?;
+        if i64::try_from(self.seed).is_err() {
+            return Err(out_of_range("seed", "at most 9223372036854775807", self.seed));
+        }
         let at_least_1 =
             |key, value: u64| in_range(key, value as f64, 1.0..=1e9, "a whole number from 1 to 1000000000");
         for channels in model.channels.iter().chain(&model.hidden) {
@@ -312,7 +326,11 @@ impl Config {
                 return Err(out_of_range(key, "1 to 8, or 32 for float32", bits));
             }
         }
-        at_least_1("quantization.calibration_images", quantization.calibration_images as u64)?;
+        let images = quantization.calibration_images as f64;
+        in_range("quantization.calibration_images", images, 1.0..=10_000.0, "a whole number from 1 to 10000")?;
+        if !(quantization.fixed_scale >= f64::from(f32::MIN_POSITIVE) && quantization.fixed_scale <= 1e30) {
+            return Err(out_of_range("quantization.fixed_scale", "from 1.2e-38 to 1e30", quantization.fixed_scale));
+        }
         for bits in [quantization.weight_bits, quantization.first_layer_bits, quantization.last_layer_bits] {
             if let Some(config) = quantization.weights(bits) {
                 let problem = |problem| ConfigError::Quantizer { key: "quantization.weight_range", problem };
@@ -414,6 +432,18 @@ fn merge(known: &mut Table, given: Table, path: &str, source_name: &str) -> Resu
 }
 
 impl Config {
+    /// The first key whose value differs from that of `other`.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<String> {
+        let table = |config: &Self| Table::try_from(config).expect("a config holds only what TOML can");
+        let (ours, theirs) = (table(self), table(other));
+        let value = |table: &Table, key: &str| {
+            let mut parts = key.split('.');
+            let first = table.get(parts.next()?)?;
+            parts.try_fold(first.clone(), |value, part| value.get(part).cloned())
+        };
+        self.keys().into_iter().find(|key| value(&ours, key) != value(&theirs, key))
+    }
+
     /// Every key with its sections, such as `training.batch_size`.
     fn keys(&self) -> Vec<String> {
         let table = Table::try_from(self).expect("a config holds only what TOML can");

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hardgrad::layers::PackError;
 use hardgrad::parameters::ParameterError;
@@ -74,7 +74,7 @@ pub enum LabError {
     #[error(transparent)]
     Pack(#[from] PackError),
     /// A packed model.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}", packed_message(path, problem))]
     Packed {
         /// The file.
         path: PathBuf,
@@ -103,6 +103,14 @@ pub enum LabError {
     /// The wrong kind of argument.
     #[error("{0}")]
     Usage(String),
+}
+
+/// Errors about the file as such name it themselves.
+fn packed_message(path: &Path, problem: &PackedError) -> String {
+    match problem {
+        PackedError::Io { .. } | PackedError::NotAFile { .. } | PackedError::TooLarge { .. } => problem.to_string(),
+        _ => format!("{}: {problem}", path.display()),
+    }
 }
 
 impl LabError {

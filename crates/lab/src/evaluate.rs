@@ -10,7 +10,7 @@ use hardgrad_kernels::random::Random;
 use serde::Serialize;
 
 use crate::data::{self, Images};
-use crate::run::{MODEL_FORMAT, ModelDescription, TensorFile, to_parameters};
+use crate::tensor_file::{MODEL_FORMAT, ModelDescription, TensorFile, to_parameters};
 use crate::{Config, ConvNet, LabError, NetworkShape, Run};
 
 /// Images that go through a network at once in evaluation.
@@ -43,8 +43,7 @@ pub fn evaluate_run(folder: &Path, data: Option<&Path>) -> Result<Evaluation, La
 
 /// The held-out images of a run's data; fails where they do not have the size that the network takes.
 pub(crate) fn held_out(config: &Config, data: Option<&Path>, shape: &NetworkShape) -> Result<Images, LabError> {
-    let configured = Some(Path::new(&config.data.directory)).filter(|path| !path.as_os_str().is_empty());
-    let set = data::load(data.or(configured))?;
+    let set = data::load(data.or(config.data_folder()))?;
     let (found, expected) = ((set.test.height, set.test.width), (shape.height, shape.width));
     if found != expected || set.class_names.len() > shape.class_names.len() {
         return Err(LabError::Usage(format!(

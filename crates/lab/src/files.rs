@@ -1,14 +1,14 @@
 //! Reading whole files and replacing them in one step.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 /// A file that could not be read or written.
 #[derive(Debug, Error)]
-#[error("{}: {doing} failed: {cause}{}", path.display(), mend(cause))]
+#[error("{}: {doing} failed: {cause}{}", path.display(), mend(doing, cause))]
 pub struct FileError {
     path: PathBuf,
     doing: &'static str,
@@ -22,28 +22,49 @@ impl FileError {
     }
 }
 
-fn mend(cause: &io::Error) -> &'static str {
+fn mend(doing: &str, cause: &io::Error) -> &'static str {
+    if doing == READING {
+        return if cause.kind() == io::ErrorKind::NotFound { "; check the path" } else { "" };
+    }
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space or choose another folder with --out, then continue with --resume"
+            "; free some space (an interrupted run then continues with --resume) or choose another place"
         }
-        io::ErrorKind::FileTooLarge => "; raise the file size limit or choose another folder with --out",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; choose a place that can be written with --out"
-        }
+        io::ErrorKind::FileTooLarge => "; raise the limit on the size of files",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "; choose a place that can be written",
         io::ErrorKind::NotFound => "; check the path",
         _ => "",
     }
 }
 
-/// The whole file.
+/// What a failed reader was doing.
+const READING: &str = "reading";
+
+/// Largest file that is read whole: 4 GiB.
+const LARGEST: u64 = 4 << 30;
+
+/// The whole file, which must be an ordinary one of at most 4 GiB.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    fs::read(path).map_err(|cause| FileError::new(path, "reading", cause))
+    let fail = |cause| FileError::new(path, READING, cause);
+    let refuse = |problem: &str| fail(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    let file = File::open(path).map_err(fail)?;
+    let metadata = file.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(refuse("it is not a file"));
+    }
+    if metadata.len() > LARGEST {
+        return Err(refuse("it is larger than 4 GiB"));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(LARGEST).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
 }
 
 /// The whole file as text.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    fs::read_to_string(path).map_err(|cause| FileError::new(path, "reading", cause))
+    let not_text =
+        |_| FileError::new(path, READING, io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"));
+    String::from_utf8(read(path)?).map_err(not_text)
 }
 
 /// Makes a folder and the folders above it.
@@ -64,7 +85,7 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let name = path.file_name().ok_or_else(|| fail(io::Error::from(io::ErrorKind::IsADirectory)))?;
     let mut temporary_name = std::ffi::OsString::from(".");
     temporary_name.push(name);
-    temporary_name.push(".partial");
+    temporary_name.push(format!(".{}{PARTIAL}", std::process::id()));
     let temporary = folder.join(temporary_name);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(content)?;
@@ -81,6 +102,21 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileError> {
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// Ending of temporary names.
+const PARTIAL: &str = ".partial";
+
+/// Removes what killed processes left of files that they were writing into `folder`.
+pub fn remove_partial_files(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(PARTIAL)) {
+            // One that stays is only in the way of tidiness.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod operators;
 mod plot;
 mod predict;
 mod run;
+mod tensor_file;
 pub mod train;
 
 pub use config::Config;

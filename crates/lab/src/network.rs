@@ -12,7 +12,7 @@ use hardgrad_kernels::random::Random;
 use hardgrad_runtime::{Input, Layer, LayerKind};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ModelConfig, QuantizationConfig};
+use crate::config::{Config, ConfigError, FLOAT_BITS, ModelConfig, QuantizationConfig};
 use crate::train::stream;
 
 /// What a network must know of its images and classes.
@@ -34,6 +34,71 @@ impl NetworkShape {
     /// How pixels become inputs.
     pub fn pixel_scale(&self) -> PixelScale {
         PixelScale { scale: self.scale, zero_point: self.zero_point }
+    }
+}
+
+/// Largest number of parameters: 1 GiB of float32.
+const MAX_PARAMETERS: u64 = 1 << 28;
+/// Largest number of values that one layer gives for a batch: 8 GiB of float32.
+const MAX_VALUES: u64 = 1 << 31;
+
+impl NetworkShape {
+    /// Fails where a network of these settings would not fit into memory, or a quantised sum not into 32 bits.
+    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let ModelConfig { channels, kernel_size, hidden } = &config.model;
+        let quantization = &config.quantization;
+        let images = config.training.batch_size.max(quantization.calibration_images) as u64;
+        let taps = (kernel_size * kernel_size) as u64;
+        // For each layer: products of one output, outputs, values it gives for one image.
+        let (mut height, mut width) = (self.height as u64, self.width as u64);
+        let mut inputs = 1;
+        let mut layers = Vec::new();
+        for &outputs in channels {
+            let outputs = outputs as u64;
+            layers.push((inputs * taps, outputs, outputs * height * width));
+            inputs = outputs;
+            if height >= POOL[0] as u64 && width >= POOL[1] as u64 {
+                (height, width) = (height / 2, width / 2);
+            }
+        }
+        inputs *= height * width;
+        for &outputs in hidden.iter().chain([&self.class_names.len()]) {
+            layers.push((inputs, outputs as u64, outputs as u64));
+            inputs = outputs as u64;
+        }
+        let parameters: u64 = layers.iter().map(|(products, outputs, _)| products * outputs).sum();
+        let values = images * layers.iter().map(|(_, _, values)| *values).max().unwrap_or(0);
+        let refuse =
+            |expected: String, found: u64| Err(ConfigError::Range { key: "model", expected, found: found.to_string() });
+        if parameters > MAX_PARAMETERS {
+            return refuse(
+                format!("of at most {MAX_PARAMETERS} parameters; lower model.channels or model.hidden"),
+                parameters,
+            );
+        }
+        if values > MAX_VALUES {
+            let expected = "smaller: a layer must give at most 2147483648 values a batch; lower model.channels, \
+                            training.batch_size or quantization.calibration_images";
+            return refuse(expected.to_string(), values);
+        }
+        let last = layers.len() - 1;
+        for (place, &(products, _, _)) in layers.iter().enumerate() {
+            let weight_bits = match place {
+                place if place == last => quantization.last_layer_bits,
+                0 => quantization.first_layer_bits,
+                _ => quantization.weight_bits,
+            };
+            let activation_bits = if place == 0 { 8 } else { quantization.activation_bits };
+            let quantized = weight_bits != FLOAT_BITS && activation_bits != FLOAT_BITS;
+            if quantized && products << (weight_bits + activation_bits) >= 1 << 31 {
+                let expected = format!(
+                    "smaller: {products} products of {weight_bits} by {activation_bits} bits in layer {place} can pass 2^31; \
+                     use fewer bits or a smaller layer"
+                );
+                return refuse(expected, products);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -195,7 +260,7 @@ fn draw(network: ConvNet, seed: u64) -> ConvNet {
     let mut place = 0;
     parameters::update(network, |name, _, values| {
         let (expected, shape) = &shapes[place];
-        debug_assert_eq!(expected, name, "parameters are visited and changed in the same order");
+        assert_eq!(expected, name, "parameters are visited and changed in the same order");
         if name.ends_with("weight") {
             let inputs: usize = if shape.len() == 2 { shape[0] } else { shape[1..].iter().product() };
             let bound = 1.0 / (inputs as f32).sqrt();

@@ -4,7 +4,7 @@ use hardgrad_runtime::PackedModel;
 use serde::Serialize;
 
 use crate::LabError;
-use crate::data;
+use crate::data::{self, Images};
 
 /// What a packed model says of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,9 +24,11 @@ pub fn predict(model: &Path, images: &[String], data: Option<&Path>) -> Result<V
     let packed = PackedModel::read(model).map_err(problem)?;
     let executor = packed.plan().map_err(problem)?;
     let size = (packed.input.channels, packed.input.height, packed.input.width);
+    let numbered = images.iter().any(|image| image.parse::<usize>().is_ok());
+    let held_out = numbered.then(|| data::load(data)).transpose()?.map(|set| set.test);
     let mut pixels = Vec::new();
     for image in images {
-        pixels.extend(read_image(image, size, data)?);
+        pixels.extend(read_image(image, size, held_out.as_ref())?);
     }
     let probabilities = executor.predict(&pixels).map_err(problem)?;
     let classes = packed.class_names.len();
@@ -39,9 +41,8 @@ pub fn predict(model: &Path, images: &[String], data: Option<&Path>) -> Result<V
     Ok(predictions.collect())
 }
 
-fn read_image(name: &str, size: (usize, usize, usize), data: Option<&Path>) -> Result<Vec<u8>, LabError> {
-    if let Ok(index) = name.parse::<usize>() {
-        let images = data::load(data)?.test;
+fn read_image(name: &str, size: (usize, usize, usize), held_out: Option<&Images>) -> Result<Vec<u8>, LabError> {
+    if let (Ok(index), Some(images)) = (name.parse::<usize>(), held_out) {
         return pick(&images.pixels, (1, images.height, images.width), index, size, name);
     }
     if let Some((file, index)) = name.rsplit_once(':').and_then(|(file, index)| Some((file, index.parse().ok()?))) {

@@ -25,6 +25,20 @@ pub enum RangeMethod {
     Dorefa,
 }
 
+impl RangeMethod {
+    /// The word that configs and reports use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::MinMax => "min_max",
+            Self::MovingAverage => "moving_average",
+            Self::Lsq => "lsq",
+            Self::Pact => "pact",
+            Self::Dorefa => "dorefa",
+        }
+    }
+}
+
 /// What is quantised; the same method can treat the two differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -103,15 +117,15 @@ impl QuantizerConfig {
                 return refuse("signed values need at least 2 bits; use dorefa for 1-bit weights");
             }
             (RangeMethod::Pact, Role::Weight) => return refuse("it clips activations; use lsq or dorefa for weights"),
-            (RangeMethod::Pact, _) if self.signed => return refuse("it clips at 0; set signed = false"),
+            (RangeMethod::Pact, _) if self.signed => return refuse("it clips at 0 and takes unsigned values only"),
             (RangeMethod::MovingAverage, Role::Weight) => {
                 return refuse("weights are known exactly; use min_max for them");
             }
             (RangeMethod::Dorefa, Role::Weight) if !self.signed || self.per_channel => {
-                return refuse("dorefa weights are signed with one scale; set signed = true and per_channel = false");
+                return refuse("its weights are signed with one scale; set per_channel = false");
             }
             (RangeMethod::Dorefa, Role::Activation) if self.signed => {
-                return refuse("dorefa activations lie in 0..1; set signed = false");
+                return refuse("its activations lie in 0..1 and are unsigned");
             }
             _ if self.zero_point && learned_or_dorefa => return refuse("it has no zero point; use min_max for one"),
             _ if self.per_channel && role == Role::Activation => {
@@ -183,7 +197,7 @@ pub enum QuantizeError {
         bits: u32,
     },
     /// A range method that cannot do what is asked of it.
-    #[error("range {range:?}: {reason}")]
+    #[error("{}: {reason}", range.name())]
     Settings {
         /// The method.
         range: RangeMethod,

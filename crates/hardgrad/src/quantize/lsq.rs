@@ -4,6 +4,7 @@ use hardgrad_kernels::reduce::best_scale;
 
 use super::Grid;
 use super::quantizer::Format;
+use crate::custom_gradient::straight_through;
 use crate::flex::values;
 use crate::ops::lsq;
 
@@ -29,7 +30,7 @@ impl LsqRange {
     }
 
     pub(super) fn quantize<const D: usize>(&self, x: Tensor<D>, format: Format) -> Tensor<D> {
-        lsq(x, self.scale.val().clamp_min(SMALLEST), format.levels.into(), format.axis)
+        lsq(x, at_least(self.scale.val(), SMALLEST), format.levels.into(), format.axis)
     }
 
     pub(super) fn grid(&self, format: Format) -> Grid {
@@ -40,6 +41,11 @@ impl LsqRange {
     pub(super) fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>, format: Format) {
         set(&mut self.scale, best_scale(&values(sample), format.levels.into()));
     }
+}
+
+/// The values, but at least `smallest`; gradients pass everywhere, so that a value below can grow again.
+pub(super) fn at_least(learned: Tensor<1>, smallest: f32) -> Tensor<1> {
+    straight_through(learned.clone().inner().clamp_min(smallest), learned)
 }
 
 /// Gives a learned scalar a new value; it stays the same parameter.

@@ -4,7 +4,7 @@ use hardgrad_kernels::fake_quant::Bounds;
 use hardgrad_kernels::reduce::best_scale;
 
 use super::Grid;
-use super::lsq::set;
+use super::lsq::{at_least, set};
 use super::quantizer::Format;
 use crate::flex::values;
 use crate::ops::pact;
@@ -31,7 +31,7 @@ impl PactRange {
     }
 
     pub(super) fn quantize<const D: usize>(&self, x: Tensor<D>, format: Format) -> Tensor<D> {
-        pact(x, self.alpha.val().clamp_min(SMALLEST), format.bits)
+        pact(x, at_least(self.alpha.val(), SMALLEST), format.bits)
     }
 
     pub(super) fn grid(&self, format: Format) -> Grid {

@@ -79,6 +79,14 @@ pub enum OperatorError {
         /// The first such value, counted row by row.
         index: usize,
     },
+    /// A result that no float can hold.
+    #[error("{operator}: {output} is not finite: the inputs are too large for float32")]
+    Overflow {
+        /// The operator.
+        operator: &'static str,
+        /// The output or gradient.
+        output: String,
+    },
     /// An input of the wrong shape.
     #[error("{operator}: input {input} has shape {found:?}, expected {expected}")]
     Shape {
@@ -92,7 +100,7 @@ pub enum OperatorError {
         expected: String,
     },
     /// The input file is not what it should be.
-    #[error("{}: {problem}", path.display())]
+    #[error("{}: not a safetensors file of F32 tensors: {problem}", path.display())]
     Input {
         /// The file.
         path: PathBuf,

@@ -15,9 +15,8 @@ mod sign;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-
 use crate::files;
+use crate::tensor_file::{decode, encode};
 
 pub use call::{Array, Call};
 pub use error::OperatorError;
@@ -56,7 +55,11 @@ pub fn run(name: &str, input: &Path, output: &Path, keys: &[String]) -> Result<(
     let inputs = read(input)?;
     let call = Call::new(operator, inputs, keys)?;
     let outputs = (operator.run)(&call)?;
-    files::write_atomically(output, &to_bytes(&outputs)).map_err(OperatorError::File)
+    if let Some(output) = outputs.iter().find(|(_, array)| array.values.iter().any(|value| !value.is_finite())) {
+        return Err(OperatorError::Overflow { operator: operator.name, output: output.0.clone() });
+    }
+    let tensors = outputs.into_iter().map(|(name, Array { shape, values })| (name, (shape, values))).collect();
+    files::write_atomically(output, &encode(&tensors, None)).map_err(OperatorError::File)
 }
 
 impl Operator {
@@ -78,29 +81,8 @@ impl Operator {
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Array>, OperatorError> {
-    let bad = |problem: String| OperatorError::Input { path: path.to_path_buf(), problem };
     let bytes = files::read(path).map_err(OperatorError::File)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| bad(format!("not a safetensors file: {error}")))?;
-    let arrays = file.tensors().into_iter().map(|(name, view)| {
-        if view.dtype() != Dtype::F32 {
-            return Err(bad(format!("tensor {name} is {:?}, inputs are F32", view.dtype())));
-        }
-        let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-        Ok((name, Array { shape: view.shape().to_vec(), values }))
-    });
-    arrays.collect()
-}
-
-fn to_bytes(outputs: &Outputs) -> Vec<u8> {
-    let bytes: Vec<(&str, &[usize], Vec<u8>)> = outputs
-        .iter()
-        .map(|(name, array)| {
-            let bytes = array.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (name.as_str(), array.shape.as_slice(), bytes)
-        })
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("shape and values go together"))
-    });
-    safetensors::serialize(views, None).expect("f32 tensors can be written")
+    let problem = |problem| OperatorError::Input { path: path.to_path_buf(), problem };
+    let tensors = decode(&bytes).map_err(problem)?;
+    Ok(tensors.into_iter().map(|(name, (shape, values))| (name, Array { shape, values })).collect())
 }

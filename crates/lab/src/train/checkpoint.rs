@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::optimizer::Optimizer;
 use super::{EpochRow, Stage};
 use crate::files;
-use crate::run::{TensorFile, to_parameters, to_tensors};
-use crate::{LabError, Run};
+use crate::tensor_file::{TensorFile, to_parameters, to_tensors};
+use crate::{Config, LabError, NetworkShape, Run};
 
 /// Checkpoints that a run keeps.
 const KEPT: usize = 2;
@@ -33,12 +33,37 @@ pub(crate) struct Position {
     pub correct: u64,
     /// Rows of the metrics so far.
     pub rows: Vec<EpochRow>,
+    /// Settings under which it was made.
+    pub config: Config,
+    /// Images and classes on which it was made.
+    pub shape: NetworkShape,
 }
 
 impl Position {
     /// The start of a stage after these epochs.
-    pub fn begin(stage: Stage, rows: Vec<EpochRow>) -> Self {
-        Self { format: FORMAT.to_string(), stage, step: 0, loss_sum: 0, correct: 0, rows }
+    pub fn begin(stage: Stage, rows: Vec<EpochRow>, config: &Config, shape: &NetworkShape) -> Self {
+        let (config, shape) = (config.clone(), shape.clone());
+        Self { format: FORMAT.to_string(), stage, step: 0, loss_sum: 0, correct: 0, rows, config, shape }
+    }
+
+    /// Fails where settings or images are not those of the checkpoint; learning rates, checkpoint intervals and the place
+    /// of the images may change.
+    pub fn check(&self, config: &Config, shape: &NetworkShape) -> Result<(), LabError> {
+        let mut allowed = self.config.clone();
+        allowed.training.float_learning_rate = config.training.float_learning_rate;
+        allowed.training.quantized_learning_rate = config.training.quantized_learning_rate;
+        allowed.training.checkpoint_every = config.training.checkpoint_every;
+        allowed.data.directory.clone_from(&config.data.directory);
+        if let Some(key) = allowed.first_difference(config) {
+            return Err(LabError::Usage(format!(
+                "config.toml: {key} differs from the checkpoint; undo the change or start a new run"
+            )));
+        }
+        if self.shape != *shape {
+            let problem = "the images are not those of the checkpoint; give the run its old data or start a new run";
+            return Err(LabError::Usage(problem.to_string()));
+        }
+        Ok(())
     }
 }
 
@@ -54,17 +79,17 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// What a later [`restore`](Self::newest) needs of this moment.
+    /// What a resumed run needs of this moment.
     pub fn of<M: Module>(position: &Position, network: &M, optimizer: &Optimizer) -> Self {
         let parameters = parameters::read(network);
         Self { position: position.clone(), parameters, optimizer: optimizer.clone() }
     }
 
-    /// Writes the checkpoint in one step and removes those that are older than the newest two.
+    /// Writes the checkpoint in one step and removes all before the newest two.
     pub fn save(self, run: &Run) -> Result<(), LabError> {
         let path = run.checkpoints().join(name(self.position.stage, self.position.step));
         files::write_atomically(&path, &self.into_bytes())?;
-        for (_, old) in list(run)?.into_iter().rev().skip(KEPT) {
+        for old in list(run)?.into_iter().rev().skip(KEPT) {
             // An old checkpoint that stays does no harm.
             let _ = std::fs::remove_file(old);
         }
@@ -83,13 +108,17 @@ impl Checkpoint {
         TensorFile { description: self.position, tensors }.to_bytes()
     }
 
-    /// The newest checkpoint that is whole, and the problems of newer ones that are not.
+    /// The newest checkpoint that is whole, and the problems of newer ones, which are removed.
     pub fn newest(run: &Run) -> Result<(Option<Self>, Vec<LabError>), LabError> {
         let mut problems = Vec::new();
-        for (_, path) in list(run)?.into_iter().rev() {
+        for path in list(run)?.into_iter().rev() {
             match Self::read(&path) {
                 Ok(checkpoint) => return Ok((Some(checkpoint), problems)),
-                Err(problem) => problems.push(problem),
+                Err(problem) => {
+                    // It would count as one of the newest when old ones are removed.
+                    let _ = std::fs::remove_file(&path);
+                    problems.push(problem);
+                }
             }
         }
         Ok((None, problems))
@@ -115,25 +144,85 @@ impl Checkpoint {
     }
 }
 
+const STAGES: [Stage; 2] = [Stage::Float, Stage::Quantized];
+
 fn name(stage: Stage, step: u64) -> String {
-    format!("{}-{}-{step:09}.safetensors", stage as u8, stage.name())
+    format!("{}-{}-{step:012}.safetensors", stage as u8, stage.name())
 }
 
-/// All checkpoints of a run, oldest first: their names sort by stage and step.
-fn list(run: &Run) -> Result<Vec<(String, PathBuf)>, LabError> {
+/// The checkpoints of a run, oldest first: their names sort by stage and step. Other files are none of our business.
+fn list(run: &Run) -> Result<Vec<PathBuf>, LabError> {
     let folder = run.checkpoints();
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(cause) => return Err(files::FileError::new(&folder, "listing", cause).into()),
+    let entries = std::fs::read_dir(&folder).map_err(|cause| files::FileError::new(&folder, "listing", cause))?;
+    let is_ours = |found: &str| {
+        let step = found.rsplit('-').next().and_then(|end| end.strip_suffix(".safetensors")?.parse().ok());
+        step.is_some_and(|step| STAGES.iter().any(|&stage| name(stage, step) == found))
     };
-    let mut found: Vec<(String, PathBuf)> = entries
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let name = path.file_name()?.to_str()?.to_string();
-            (name.ends_with(".safetensors") && !name.starts_with('.')).then_some((name, path))
-        })
+    let mut found: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_ours))
         .collect();
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_saved_is_what_is_read_and_only_the_newest_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::default();
+        let run = Run::create(&folder.path().join("run"), &config, false).unwrap();
+        let shape = NetworkShape { height: 2, width: 3, scale: 0.1, zero_point: 7, class_names: vec!["a".into()] };
+        // Numbers whose shortest decimal form a careless reader misses by a bit.
+        let numbers = [0.1 + 0.2, 1.0 / 3.0, 0.07, 2.0 / 7.0, 1e-17, 0.846_153_846_153_846_1];
+        let rows = (0..6)
+            .map(|epoch| EpochRow {
+                stage: Stage::Float,
+                epoch,
+                step: epoch,
+                learning_rate: numbers[epoch as usize],
+                train_loss: numbers[(epoch as usize + 1) % 6] / 3.0,
+                train_accuracy: numbers[(epoch as usize + 2) % 6] / 7.0,
+                test_loss: numbers[(epoch as usize + 3) % 6] / 11.0,
+                test_accuracy: numbers[(epoch as usize + 4) % 6] / 13.0,
+            })
+            .collect();
+        let parameter = |name: &str| Parameter {
+            name: name.to_string(),
+            shape: vec![2],
+            values: vec![1.5, -0.0],
+            trainable: false,
+        };
+        let optimizer = Optimizer { moments: [("a".to_string(), [vec![1.0, 2.0], vec![3.0, 4.0]])].into() };
+        let position = Position::begin(Stage::Float, rows, &config, &shape);
+        let mut last = None;
+        for step in [1, 9, 10] {
+            let position = Position { step, loss_sum: 0.3f64.to_bits(), ..position.clone() };
+            let parameters = vec![parameter("a"), parameter("b")];
+            let checkpoint = Checkpoint { position, parameters, optimizer: optimizer.clone() };
+            checkpoint.clone().save(&run).unwrap();
+            last = Some(checkpoint);
+        }
+        // A stranger's file is neither read nor removed.
+        std::fs::write(run.checkpoints().join("zzz.safetensors"), "mine").unwrap();
+        let (newest, problems) = Checkpoint::newest(&run).unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(newest, last);
+        assert_eq!(list(&run).unwrap().len(), KEPT);
+    }
+
+    #[test]
+    fn changed_settings_are_named() {
+        let shape = NetworkShape { height: 2, width: 3, scale: 0.1, zero_point: 7, class_names: vec!["a".into()] };
+        let position = Position::begin(Stage::Float, Vec::new(), &Config::default(), &shape);
+        let changed = |change: &str| Config::default().with_changes(&[change.to_string()]).unwrap();
+        assert!(position.check(&changed("training.float_learning_rate=1"), &shape).is_ok());
+        let error = position.check(&changed("quantization.weight_bits=2"), &shape).unwrap_err().to_string();
+        assert!(error.contains("quantization.weight_bits differs"), "{error}");
+        let other = NetworkShape { scale: 0.2, ..shape };
+        assert!(position.check(&Config::default(), &other).unwrap_err().to_string().contains("images"));
+    }
 }

@@ -7,7 +7,7 @@ mod schedule;
 mod stage;
 pub(crate) mod stream;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -111,37 +111,39 @@ pub enum Start {
 
 /// Runs a recipe to its end and returns the table.
 pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabError> {
-    let (run, config, data, checkpoint) = match start {
+    let resumed = matches!(start, Start::Resume(_));
+    let (run, config, data) = match start {
         Start::New { mut config, out, force } => {
             config.check()?;
-            let data = load_data(&config)?;
+            let data = data::load(config.data_folder())?;
             check_delay(&config, &data)?;
+            network_shape(&data).check(&config)?;
             if !config.data.directory.is_empty() {
                 // The run may be evaluated from another folder.
-                let directory = std::path::absolute(&config.data.directory);
-                config.data.directory = directory.unwrap_or_default().display().to_string();
+                let directory = Path::new(&config.data.directory);
+                let absolute = std::path::absolute(directory)
+                    .map_err(|cause| files::FileError::new(directory, "finding the folder", cause))?;
+                config.data.directory = absolute.display().to_string();
             }
             let run = Run::create(&out.unwrap_or_else(|| Run::next_folder(&config.recipe)), &config, force)?;
-            (run, *config, data, None)
+            (run, *config, data)
         }
         Start::Resume(folder) => {
             let run = Run::open(&folder)?;
             let config = run.config()?;
-            let data = load_data(&config)?;
+            let data = data::load(config.data_folder())?;
             check_delay(&config, &data)?;
-            let (checkpoint, problems) = Checkpoint::newest(&run)?;
-            for problem in problems {
-                tell(Event::Note(format!("{problem}; going on from the checkpoint before it")));
-            }
-            (run, config, data, checkpoint)
+            (run, config, data)
         }
     };
     let shape = network_shape(&data);
+    let _lock = run.lock()?;
+    let checkpoint = if resumed { resume(&run, &config, &shape, tell)? } else { None };
     let clock = StepClock::default();
     let position = checkpoint.as_ref().map(|checkpoint| checkpoint.position.clone());
     let mut trainer = Trainer { run: &run, config: &config, data: &data, shape: &shape, clock: &clock, tell };
     trainer.begin(position.as_ref());
-    let position = position.unwrap_or_else(|| Position::begin(Stage::Float, Vec::new()));
+    let position = position.unwrap_or_else(|| Position::begin(Stage::Float, Vec::new(), &config, &shape));
     let rows = match position.stage {
         Stage::Float => {
             let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff());
@@ -149,18 +151,19 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
         }
         Stage::Quantized => position.rows,
     };
-    let resumed = checkpoint.filter(|checkpoint| checkpoint.position.stage == Stage::Quantized);
-    let rows = match resumed.as_ref() {
+    let quantized_checkpoint = checkpoint.filter(|checkpoint| checkpoint.position.stage == Stage::Quantized);
+    let rows = match quantized_checkpoint.as_ref() {
         // Its structure is that of any quantised network; its values come from the checkpoint.
         Some(_) => {
             let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff());
             let network = quantized(network, &config, &shape, &clock)?;
-            trainer.run_stage(Stage::Quantized, network, resumed.as_ref())?
+            trainer.run_stage(Stage::Quantized, network, quantized_checkpoint.as_ref())?
         }
         None => {
             let (network, _) = load_float(&run, &config)?;
             let network = calibrated(quantized(network.train(), &config, &shape, &clock)?, &config, &data, &shape);
-            let start = Checkpoint::of(&Position::begin(Stage::Quantized, rows), &network, &Default::default());
+            let position = Position::begin(Stage::Quantized, rows, &config, &shape);
+            let start = Checkpoint::of(&position, &network, &Default::default());
             trainer.run_stage(Stage::Quantized, network, Some(&start))?
         }
     };
@@ -170,9 +173,28 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
     report::report(&run, &config, &data, &shape)
 }
 
-fn load_data(config: &Config) -> Result<Dataset, LabError> {
-    let folder = Some(std::path::Path::new(&config.data.directory)).filter(|path| !path.as_os_str().is_empty());
-    Ok(data::load(folder)?)
+/// The checkpoint from which an interrupted run goes on.
+fn resume(
+    run: &Run,
+    config: &Config,
+    shape: &NetworkShape,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Option<Checkpoint>, LabError> {
+    [run.folder(), &run.checkpoints()].into_iter().for_each(files::remove_partial_files);
+    let (checkpoint, problems) = Checkpoint::newest(run)?;
+    problems.into_iter().for_each(|problem| tell(Event::Note(problem.to_string())));
+    let Some(checkpoint) = checkpoint else {
+        if run.model_path().is_file() {
+            let problem = "it is finished, but its checkpoints are gone; start a new run".to_string();
+            return Err(LabError::NotARun { path: run.folder().to_path_buf(), problem });
+        }
+        tell(Event::Note("there is no checkpoint yet; training starts from the beginning".to_string()));
+        return Ok(None);
+    };
+    checkpoint.position.check(config, shape)?;
+    let Position { stage, step, .. } = checkpoint.position;
+    tell(Event::Note(format!("going on from step {step} of the {} stage", stage.name())));
+    Ok(Some(checkpoint))
 }
 
 /// Fails where quantisation would not begin before its stage ends.

@@ -92,10 +92,13 @@ impl Measure<'_> {
     ) -> Result<(Row, Packed), LabError> {
         let bytes = match pack(network, self.shape, file) {
             Ok(bytes) => bytes,
-            Err(LabError::Pack(reason)) => {
-                return Ok((self.float(model, bits, network, file)?, Packed::Impossible(reason.to_string())));
+            Err(error) => {
+                let reason = match error {
+                    LabError::Packed { problem, .. } => problem.to_string(),
+                    other => other.to_string(),
+                };
+                return Ok((self.float(model, bits, network, file)?, Packed::Impossible(reason)));
             }
-            Err(error) => return Err(error),
         };
         let (outputs, _) = logits(network, &self.data.test, self.shape);
         let proof = verify(&bytes, &outputs, &self.data.test, self.shape, file)?;

@@ -13,11 +13,11 @@ use hardgrad_kernels::reduce::all_finite;
 use super::checkpoint::{Checkpoint, Position};
 use super::optimizer::{Optimizer, Step};
 use super::schedule::learning_rate;
-use super::{EpochRow, Event, Stage, stream};
+use super::{EpochRow, Event, Stage, calibrated, stream};
 use crate::data::Dataset;
 use crate::evaluate::{batch, best_classes, evaluation, logits};
 use crate::files;
-use crate::run::{MODEL_FORMAT, ModelDescription, TensorFile, to_tensors};
+use crate::tensor_file::{MODEL_FORMAT, ModelDescription, TensorFile, to_tensors};
 use crate::{Config, ConvNet, LabError, NetworkShape, Run};
 
 /// What all stages of a run share.
@@ -28,6 +28,13 @@ pub(super) struct Trainer<'a> {
     pub shape: &'a NetworkShape,
     pub clock: &'a StepClock,
     pub tell: &'a mut dyn FnMut(Event),
+}
+
+/// What one forward and backward pass gave.
+struct StepResult {
+    loss: f64,
+    correct: u64,
+    gradients: BTreeMap<String, Vec<f32>>,
 }
 
 impl Trainer<'_> {
@@ -48,7 +55,7 @@ impl Trainer<'_> {
         network: ConvNet,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Vec<EpochRow>, LabError> {
-        let mut position = Position::begin(stage, Vec::new());
+        let mut position = Position::begin(stage, Vec::new(), self.config, self.shape);
         let (mut network, mut optimizer) = (network, Optimizer::default());
         if let Some(checkpoint) = checkpoint {
             position = checkpoint.position.clone();
@@ -66,7 +73,19 @@ impl Trainer<'_> {
                 order = Some((epoch, random.permutation(self.data.train.len())));
             }
             let order = order.as_ref().map_or(&[][..], |(_, order)| order);
-            network = self.step(network, &mut optimizer, &mut position, order)?;
+            if stage == Stage::Quantized && position.step == self.config.quantization.delay && position.step > 0 {
+                // The network has moved since the ranges were set.
+                network = calibrated(network, self.config, self.data, self.shape);
+            }
+            // Taken before the forward pass, which moves running statistics; written when it is known that the parameters
+            // give a finite loss and finite gradients.
+            let due = position.step > 0 && position.step.is_multiple_of(self.config.training.checkpoint_every);
+            let checkpoint = due.then(|| Checkpoint::of(&position, &network, &optimizer));
+            let step = self.gradients(&network, &position, order)?;
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.save(self.run)?;
+            }
+            network = self.update(network, &mut optimizer, &mut position, step);
             let in_epoch = position.step - epoch * a_epoch;
             let images = (in_epoch as usize * self.batch_size()) as f64;
             let (loss, accuracy) =
@@ -75,6 +94,9 @@ impl Trainer<'_> {
             if in_epoch == a_epoch {
                 let (logits, _) = logits(&network, &self.data.test, self.shape);
                 let test = evaluation(&logits, &self.data.test.labels, &self.shape.class_names);
+                if !test.loss.is_finite() {
+                    return Err(self.not_finite("the held-out loss".to_string(), stage, position.step));
+                }
                 let row = EpochRow {
                     stage,
                     epoch: epoch + 1,
@@ -90,23 +112,14 @@ impl Trainer<'_> {
                 (position.loss_sum, position.correct) = (0, 0);
                 self.write_metrics(&position.rows)?;
             }
-            if position.step.is_multiple_of(self.config.training.checkpoint_every) && position.step < steps {
-                Checkpoint::of(&position, &network, &optimizer).save(self.run)?;
-            }
         }
         self.write_model(stage, &network)?;
         Checkpoint::of(&position, &network, &optimizer).save(self.run)?;
         Ok(position.rows)
     }
 
-    /// One step of gradient descent.
-    fn step(
-        &mut self,
-        network: ConvNet,
-        optimizer: &mut Optimizer,
-        position: &mut Position,
-        order: &[u32],
-    ) -> Result<ConvNet, LabError> {
+    /// Loss and gradients of the next step.
+    fn gradients(&mut self, network: &ConvNet, position: &Position, order: &[u32]) -> Result<StepResult, LabError> {
         let Config { seed, training, augmentation, .. } = self.config;
         let (stage, step) = (position.stage, position.step);
         self.clock.set(if stage == Stage::Quantized { step } else { 0 });
@@ -119,38 +132,50 @@ impl Trainer<'_> {
         let logits = network.forward(images);
         let values = logits.clone().inner().into_data().try_into_vec::<f32>().expect("logits are f32");
         let loss = cross_entropy(logits, &labels, training.label_smoothing as f32);
-        let loss_value = loss.clone().inner().into_scalar::<f32>();
-        if !loss_value.is_finite() {
-            return Err(self.not_finite("the loss".to_string(), position));
+        let value = loss.clone().inner().into_scalar::<f32>();
+        if !value.is_finite() {
+            return Err(self.not_finite("the loss".to_string(), stage, step + 1));
         }
-        let mut gradients = GradientsParams::from_grads(loss.backward(), &network);
+        let mut gradients = GradientsParams::from_grads(loss.backward(), network);
         let gradients: BTreeMap<String, Vec<f32>> =
-            parameters::gradients(&network, &mut gradients).into_iter().collect();
+            parameters::gradients(network, &mut gradients).into_iter().collect();
         if let Some((name, _)) = gradients.iter().find(|(_, values)| !all_finite(values)) {
-            return Err(self.not_finite(format!("the gradient of {name}"), position));
+            return Err(self.not_finite(format!("the gradient of {name}"), stage, step + 1));
         }
+        let right = best_classes(&values, self.shape.class_names.len()).zip(&labels);
+        let correct = right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
+        Ok(StepResult { loss: f64::from(value), correct, gradients })
+    }
+
+    /// The network after one step of Adam.
+    fn update(
+        &self,
+        network: ConvNet,
+        optimizer: &mut Optimizer,
+        position: &mut Position,
+        result: StepResult,
+    ) -> ConvNet {
+        let training = &self.config.training;
         let settings = Step {
-            step: step + 1,
-            rate: self.rate(stage, step),
+            step: position.step + 1,
+            rate: self.rate(position.stage, position.step),
             range_rate_factor: training.range_rate_factor,
             weight_decay: training.weight_decay,
         };
-        let network = optimizer.step(network, gradients, settings);
-        let right = best_classes(&values, self.shape.class_names.len()).zip(&labels);
-        position.correct += right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
-        position.loss_sum = (f64::from_bits(position.loss_sum) + f64::from(loss_value)).to_bits();
+        position.correct += result.correct;
+        position.loss_sum = (f64::from_bits(position.loss_sum) + result.loss).to_bits();
         position.step += 1;
-        Ok(network)
+        optimizer.step(network, result.gradients, settings)
     }
 
-    fn not_finite(&self, tensor: String, position: &Position) -> LabError {
-        let stage = position.stage;
+    /// The error for a tensor that is not finite at this step (from 1) of a stage.
+    fn not_finite(&self, tensor: String, stage: Stage, step: u64) -> LabError {
         let (key, rate) = match stage {
             Stage::Float => ("training.float_learning_rate", self.config.training.float_learning_rate),
             Stage::Quantized => ("training.quantized_learning_rate", self.config.training.quantized_learning_rate),
         };
-        let epoch = position.step / self.steps_an_epoch() + 1;
-        LabError::NotFinite { tensor, step: position.step + 1, epoch, stage: stage.name(), key, rate }
+        let epoch = (step - 1) / self.steps_an_epoch() + 1;
+        LabError::NotFinite { tensor, step, epoch, stage: stage.name(), key, rate }
     }
 
     fn batch_size(&self) -> usize {
@@ -222,5 +247,6 @@ fn cross_entropy(logits: Tensor<2>, labels: &[u8], smoothing: f32) -> Tensor<1> 
         targets[row * classes + usize::from(label)] += 1.0 - smoothing;
     }
     let targets = Tensor::<2>::from_data(TensorData::new(targets, [count, classes]), &Device::flex());
-    (log_softmax(logits, 1) * targets).sum() * (-1.0 / count as f32)
+    // Rows first: a long sum over everything would depend on the number of threads.
+    (log_softmax(logits, 1) * targets).sum_dim(1).sum() * (-1.0 / count as f32)
 }

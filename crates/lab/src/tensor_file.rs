@@ -1,0 +1,195 @@
+//! Files of f32 tensors: with a sealed description (model files and checkpoints) or bare (`hardgrad op`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use hardgrad::parameters::Parameter;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{LabError, NetworkShape, files};
+
+/// Shape and values by name.
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// Tensors with a JSON description, as `model.safetensors` and the checkpoints hold them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TensorFile<T> {
+    /// What the tensors are.
+    pub description: T,
+    /// Name, shape and values.
+    pub tensors: Tensors,
+}
+
+/// The description of a model file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelDescription {
+    /// The word that tells model files from others.
+    pub format: String,
+    /// Images and classes.
+    pub shape: NetworkShape,
+}
+
+pub(crate) const MODEL_FORMAT: &str = "hardgrad model 1";
+
+/// The key of the JSON description in a safetensors header.
+const KEY: &str = "hardgrad";
+
+/// The description as it stands in the header.
+#[derive(Serialize, Deserialize)]
+struct Sealed<T> {
+    description: T,
+    /// Checksum of the description and of all names, shapes and values.
+    sha256: String,
+}
+
+impl<T: Serialize + for<'a> Deserialize<'a>> TensorFile<T> {
+    /// The file's bytes; the same tensors give the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let description = &self.description;
+        let sealed = Sealed { description, sha256: checksum(description, &self.tensors) };
+        let header = serde_json::to_string(&sealed).expect("descriptions are plain structs");
+        encode(&self.tensors, Some([(KEY.to_string(), header)].into()))
+    }
+
+    /// Reads a file that nothing is known about; `kind` names what is expected, for errors.
+    pub fn read(path: &Path, kind: &str) -> Result<Self, LabError> {
+        let bytes = files::read(path)?;
+        Self::from_bytes(&bytes, kind).map_err(|problem| LabError::Damaged { path: path.to_path_buf(), problem })
+    }
+
+    /// As [`read`](Self::read), from memory; the error is one line without the path.
+    pub fn from_bytes(bytes: &[u8], kind: &str) -> Result<Self, String> {
+        Self::decode(bytes).map_err(|problem| format!("not a whole {kind} ({problem}); copy it again or train again"))
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let tensors = decode(bytes)?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+        let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let header = header.ok_or("its header has no entry of hardgrad")?;
+        let Sealed { description, sha256 } = serde_json::from_str(header).map_err(|error| error.to_string())?;
+        match checksum(&description, &tensors) == sha256 {
+            true => Ok(Self { description, tensors }),
+            false => Err("its checksum does not hold".to_string()),
+        }
+    }
+}
+
+/// The bytes of a safetensors file of f32 tensors.
+pub(crate) fn encode(tensors: &Tensors, metadata: Option<HashMap<String, String>>) -> Vec<u8> {
+    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, (shape, values))| (name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("shape and values go together"))
+    });
+    safetensors::serialize(views, metadata).expect("f32 tensors can be written")
+}
+
+/// The tensors of a safetensors file that nothing is known about; all must be f32. The error is one line.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Tensors, String> {
+    check_header_length(bytes)?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let tensors = file.tensors().into_iter().map(|(name, view)| {
+        if view.dtype() != Dtype::F32 {
+            return Err(format!("tensor {name} is {:?} instead of F32", view.dtype()));
+        }
+        let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        Ok((name, (view.shape().to_vec(), values)))
+    });
+    tensors.collect()
+}
+
+/// Refuses headers that end behind the file before anything is allocated for them.
+fn check_header_length(bytes: &[u8]) -> Result<(), String> {
+    let Some(length) = bytes.first_chunk::<8>() else { return Err(format!("it has {} bytes", bytes.len())) };
+    let length = u64::from_le_bytes(*length);
+    if length > bytes.len() as u64 - 8 {
+        return Err(format!("its header claims {length} bytes, the file has {}", bytes.len()));
+    }
+    Ok(())
+}
+
+fn checksum<T: Serialize>(description: &T, tensors: &Tensors) -> String {
+    let mut hash = Sha256::new();
+    hash.update(serde_json::to_string(description).expect("descriptions are plain structs"));
+    for (name, (shape, values)) in tensors {
+        hash.update(format!("{name}{shape:?}"));
+        values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Parameters as tensors of a file, under a prefix.
+pub(crate) fn to_tensors(parameters: Vec<Parameter>, prefix: &str) -> Tensors {
+    let named = parameters
+        .into_iter()
+        .map(|Parameter { name, shape, values, .. }| (format!("{prefix}{name}"), (shape, values)));
+    named.collect()
+}
+
+/// The tensors of a file under a prefix as parameters.
+pub(crate) fn to_parameters(tensors: &Tensors, prefix: &str) -> Vec<Parameter> {
+    tensors
+        .iter()
+        .filter_map(|(name, (shape, values))| {
+            let name = name.strip_prefix(prefix)?.to_string();
+            Some(Parameter { name, shape: shape.clone(), values: values.clone(), trainable: false })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file() -> TensorFile<ModelDescription> {
+        let shape = NetworkShape { height: 2, width: 3, scale: 0.1, zero_point: 7, class_names: vec!["a".into()] };
+        let tensors = [("b", vec![2, 2], vec![1.0, -0.0, f32::MIN, 3.5]), ("a.c", vec![1], vec![2.0])];
+        let tensors = tensors.into_iter().map(|(name, shape, values)| (name.to_string(), (shape, values))).collect();
+        TensorFile { description: ModelDescription { format: MODEL_FORMAT.into(), shape }, tensors }
+    }
+
+    fn read(bytes: &[u8]) -> Result<TensorFile<ModelDescription>, String> {
+        TensorFile::from_bytes(bytes, "model file")
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(read(&file().to_bytes()).unwrap(), file());
+        assert_eq!(file().to_bytes(), file().to_bytes());
+    }
+
+    #[test]
+    fn a_file_cut_off_anywhere_is_refused() {
+        let bytes = file().to_bytes();
+        for length in 0..bytes.len() {
+            let error = read(&bytes[..length]).unwrap_err();
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn a_changed_file_is_refused_or_the_same(place in any::<prop::sample::Index>(), byte in any::<u8>(), claim in any::<Option<u64>>()) {
+            let mut bytes = file().to_bytes();
+            match claim {
+                Some(claim) => bytes[..8].copy_from_slice(&claim.to_le_bytes()),
+                None => {
+                    let place = place.index(bytes.len());
+                    bytes[place] = byte;
+                }
+            }
+            if let Ok(found) = read(&bytes) {
+                prop_assert_eq!(found, file());
+            }
+        }
+    }
+}
