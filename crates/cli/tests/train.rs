@@ -53,11 +53,23 @@ fn a_run_folder_holds_all_its_files_and_every_verb_reads_them() {
     );
 
     let data = folder.path().join("data");
+    let png = folder.path().join("six.png");
+    let held_out = hardgrad_lab::data::load(Some(&data)).unwrap().test;
+    hardgrad_lab::data::write_png_grey(&png, common::SIDE, common::SIDE, held_out.image(6)).unwrap();
     let idx = format!("{}:6", text(&data.join("t10k-images-idx3-ubyte")));
-    let predictions: Value =
-        serde_json::from_str(&succeed(&["predict", text(&packed), "6", &idx, "--data", text(&data), "--json"]))
-            .unwrap();
+    let predictions: Value = serde_json::from_str(&succeed(&[
+        "predict",
+        text(&packed),
+        "6",
+        &idx,
+        text(&png),
+        "--data",
+        text(&data),
+        "--json",
+    ]))
+    .unwrap();
     assert_eq!(predictions[0]["classes"], predictions[1]["classes"]);
+    assert_eq!(predictions[0]["classes"], predictions[2]["classes"]);
     let total: f64 = predictions[0]["classes"].as_array().unwrap().iter().map(|class| class[1].as_f64().unwrap()).sum();
     assert!((total - 1.0).abs() < 1e-5);
 }

@@ -2,9 +2,9 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 use hardgrad_runtime::LayerKind;
 
-use super::pack::{PackError, pack_operands};
+use super::operands::{self, PackError};
 use crate::ops::{Conv2dOptions, conv2d, quantized_conv2d};
-use crate::quantize::{QuantizeError, QuantizeWeights, Quantizer, QuantizerConfig, StepClock};
+use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 
 /// Settings of a [`QuantConv2d`].
 ///
@@ -75,13 +75,8 @@ impl QuantConv2d {
         activations: Option<&QuantizerConfig>,
         clock: &StepClock,
     ) -> Result<Self, QuantizeError> {
-        let input_quantizer = Quantizer::for_input(activations, clock, &self.weight.lazy_device())?;
-        let layer = match weights {
-            Some(config) => {
-                self.apply_reparameterization(QuantizeWeights::new(config.clone())?.with_clock(clock.clone()))
-            }
-            None => self,
-        };
+        let input_quantizer = operands::input_quantizer(activations, clock, &self.weight.lazy_device())?;
+        let layer = operands::with_weight_quantizer(self, weights, clock)?;
         Ok(Self { input_quantizer, ..layer })
     }
 
@@ -90,11 +85,10 @@ impl QuantConv2d {
     /// # Panics
     /// If the shapes do not fit.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (x, input_grid) = Quantizer::apply_to_input(self.input_quantizer.as_ref(), x);
-        let weight = self.weight.val();
-        let y = match (input_grid, Quantizer::weight_grid(&self.weight)) {
-            (Some(x_grid), Some(weight_grid)) => quantized_conv2d(x, &x_grid, weight, &weight_grid, self.options),
-            _ => conv2d(x, weight, self.options),
+        let (x, weight, grids) = operands::on_grids(self.input_quantizer.as_ref(), x, &self.weight);
+        let y = match grids {
+            Some([x_grid, weight_grid]) => quantized_conv2d(x, &x_grid, weight, &weight_grid, self.options),
+            None => conv2d(x, weight, self.options),
         };
         match &self.bias {
             Some(bias) => {
@@ -115,12 +109,12 @@ impl QuantConv2d {
     /// The packed form; `name` is for errors, `pixels` tells that the input is the image itself.
     pub fn pack(&self, name: &str, pixels: bool) -> Result<LayerKind, PackError> {
         let [channels_out, group_channels, rows, columns] = self.weight.base().dims();
-        let (weight, input) = pack_operands(name, &self.weight, self.input_quantizer.as_ref(), pixels, |codes| codes)?;
+        let (weight, input) = operands::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, |codes| codes)?;
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
         Ok(LayerKind::Conv2d {
             weight,
             input,
-            bias: super::pack::vector(&self.bias),
+            bias: operands::vector(&self.bias),
             channels_in: group_channels * groups,
             channels_out,
             kernel: [rows, columns],

@@ -2,9 +2,9 @@ use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
 use hardgrad_runtime::LayerKind;
 
-use super::pack::{PackError, pack_operands};
+use super::operands::{self, PackError};
 use crate::ops::{linear, quantized_linear};
-use crate::quantize::{QuantizeError, QuantizeWeights, Quantizer, QuantizerConfig, StepClock};
+use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 
 /// Settings of a [`QuantLinear`].
 ///
@@ -64,13 +64,8 @@ impl QuantLinear {
         activations: Option<&QuantizerConfig>,
         clock: &StepClock,
     ) -> Result<Self, QuantizeError> {
-        let input_quantizer = Quantizer::for_input(activations, clock, &self.weight.lazy_device())?;
-        let layer = match weights {
-            Some(config) => {
-                self.apply_reparameterization(QuantizeWeights::new(config.clone())?.with_clock(clock.clone()))
-            }
-            None => self,
-        };
+        let input_quantizer = operands::input_quantizer(activations, clock, &self.weight.lazy_device())?;
+        let layer = operands::with_weight_quantizer(self, weights, clock)?;
         Ok(Self { input_quantizer, ..layer })
     }
 
@@ -79,11 +74,10 @@ impl QuantLinear {
     /// # Panics
     /// If the shapes do not fit.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let (x, input_grid) = Quantizer::apply_to_input(self.input_quantizer.as_ref(), x);
-        let weight = self.weight.val();
-        let y = match (input_grid, Quantizer::weight_grid(&self.weight)) {
-            (Some(x_grid), Some(weight_grid)) => quantized_linear(x, &x_grid, weight, &weight_grid),
-            _ => linear(x, weight),
+        let (x, weight, grids) = operands::on_grids(self.input_quantizer.as_ref(), x, &self.weight);
+        let y = match grids {
+            Some([x_grid, weight_grid]) => quantized_linear(x, &x_grid, weight, &weight_grid),
+            None => linear(x, weight),
         };
         match &self.bias {
             Some(bias) => y + bias.val().unsqueeze(),
@@ -103,7 +97,7 @@ impl QuantLinear {
         let [inputs, outputs] = self.weight.base().dims();
         // Packed weights are [outputs, inputs].
         let turned = |codes: Vec<u8>| (0..outputs).flat_map(|o| codes[o..].iter().step_by(outputs).copied()).collect();
-        let (weight, input) = pack_operands(name, &self.weight, self.input_quantizer.as_ref(), pixels, turned)?;
-        Ok(LayerKind::Linear { weight, input, bias: super::pack::vector(&self.bias), inputs, outputs })
+        let (weight, input) = operands::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, turned)?;
+        Ok(LayerKind::Linear { weight, input, bias: operands::vector(&self.bias), inputs, outputs })
     }
 }

@@ -7,9 +7,9 @@
 mod batch_norm;
 mod conv2d;
 mod linear;
-mod pack;
+mod operands;
 
 pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use conv2d::{QuantConv2d, QuantConv2dConfig};
 pub use linear::{QuantLinear, QuantLinearConfig};
-pub use pack::PackError;
+pub use operands::PackError;

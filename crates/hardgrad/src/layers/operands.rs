@@ -1,11 +1,13 @@
-use burn::module::Param;
-use burn::tensor::Tensor;
+//! What convolution and linear layers share: input and weight on their grids, in training and packed.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::fake_quant::{Channels, grid_codes};
 use hardgrad_runtime::{InputQuantizer, QuantizeRule, Weight};
 use thiserror::Error;
 
 use crate::flex::values;
-use crate::quantize::{Grid, Quantizer, ToCode};
+use crate::quantize::{Grid, QuantizeError, QuantizeWeights, Quantizer, QuantizerConfig, StepClock, ToCode};
 
 /// A layer that has no packed form.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -30,37 +32,48 @@ pub enum PackError {
     },
 }
 
-impl Quantizer {
-    /// The quantiser of a layer's input.
-    pub(super) fn for_input(
-        config: Option<&crate::quantize::QuantizerConfig>,
-        clock: &crate::quantize::StepClock,
-        device: &burn::tensor::Device,
-    ) -> Result<Option<Self>, crate::quantize::QuantizeError> {
-        config.map(|config| config.init_waiting(clock.clone(), device)).transpose()
-    }
+/// The quantiser of a layer's input.
+pub(super) fn input_quantizer(
+    config: Option<&QuantizerConfig>,
+    clock: &StepClock,
+    device: &Device,
+) -> Result<Option<Quantizer>, QuantizeError> {
+    config.map(|config| config.init_waiting(clock.clone(), device)).transpose()
+}
 
-    /// The input on its grid, and the grid; only the input if there is no quantiser or it still waits.
-    pub(super) fn apply_to_input<const D: usize>(quantizer: Option<&Self>, x: Tensor<D>) -> (Tensor<D>, Option<Grid>) {
-        match quantizer.filter(|quantizer| quantizer.is_active()) {
-            Some(quantizer) => {
-                let x = quantizer.forward(x);
-                let grid = quantizer.grid(&x);
-                (x, Some(grid))
-            }
-            None => (x, None),
+/// The layer with a quantiser at its weight, where there is a config for one.
+pub(super) fn with_weight_quantizer<M: Module>(
+    layer: M,
+    config: Option<&QuantizerConfig>,
+    clock: &StepClock,
+) -> Result<M, QuantizeError> {
+    Ok(match config {
+        Some(config) => layer.apply_reparameterization(QuantizeWeights::new(config.clone())?.with_clock(clock.clone())),
+        None => layer,
+    })
+}
+
+/// Input and weight as the forward pass uses them, and their grids if both have one.
+pub(super) fn on_grids<const A: usize, const B: usize>(
+    input_quantizer: Option<&Quantizer>,
+    x: Tensor<A>,
+    weight: &Param<Tensor<B>>,
+) -> (Tensor<A>, Tensor<B>, Option<[Grid; 2]>) {
+    let (x, x_grid) = match input_quantizer.filter(|quantizer| quantizer.is_active()) {
+        Some(quantizer) => {
+            let x = quantizer.forward(x);
+            let grid = quantizer.grid(&x);
+            (x, Some(grid))
         }
-    }
-
-    /// The grid of a weight that has a quantiser at work.
-    pub(super) fn weight_grid<const D: usize>(weight: &Param<Tensor<D>>) -> Option<Grid> {
-        let quantizer = weight.reparameterization::<Self>().filter(|quantizer| quantizer.is_active())?;
-        Some(quantizer.grid(&weight.base()))
-    }
+        None => (x, None),
+    };
+    let weight_quantizer = weight.reparameterization::<Quantizer>().filter(|quantizer| quantizer.is_active());
+    let grids = x_grid.zip(weight_quantizer).map(|(x_grid, quantizer)| [x_grid, quantizer.grid(&weight.base())]);
+    (x, weight.val(), grids)
 }
 
 /// The weight and the input quantiser of a layer in their packed form; `arrange` puts the codes into the packed order.
-pub(super) fn pack_operands<const D: usize>(
+pub(super) fn pack<const D: usize>(
     layer: &str,
     weight: &Param<Tensor<D>>,
     input: Option<&Quantizer>,
