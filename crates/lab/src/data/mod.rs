@@ -10,128 +10,23 @@
 //! Everything here comes from outside and is not trusted: sizes are checked before memory is taken, and whatever is wrong
 //! becomes a [`DataError`] that names the file and the mend.
 
+mod check;
 mod embedded;
+mod error;
 mod idx;
 mod known_sets;
 mod png;
 
-use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
+pub use self::check::{CheckReport, FileReport, Verdict, check};
+pub use self::error::DataError;
 pub use self::idx::{FileFormat, FileRole};
 pub use self::known_sets::{KnownSet, known_sets};
 pub use self::png::{read_png, write_png_grey};
 
 use self::idx::IdxFile;
-
-/// What can be wrong with data; each message is one line that names the file and the mend.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum DataError {
-    /// The system could not open, read or write a file or folder.
-    #[error("{}: {cause}; check that it exists and that you may use it", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system says.
-        cause: io::Error,
-    },
-    /// The folder is none, is empty, or lacks files of the set.
-    #[error("{}: {problem}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong, and the mend.
-        problem: String,
-    },
-    /// The content of a file is not what its format asks for.
-    #[error("{}: {problem}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and the mend.
-        problem: String,
-    },
-    /// Two files of a set do not fit together.
-    #[error("{}: {problem}", path.display())]
-    Inconsistent {
-        /// The file that does not fit the other one.
-        path: PathBuf,
-        /// What is wrong, and the mend.
-        problem: String,
-    },
-    /// A label names a class that the set does not have.
-    #[error(
-        "{}: label {label} at index {index} is out of range 0..={highest}, the labels of the training images; \
-         correct it, or add training images of that class",
-        path.display()
-    )]
-    LabelOutOfRange {
-        /// The file with the label.
-        path: PathBuf,
-        /// Position of the label in the file, from 0.
-        index: usize,
-        /// The label.
-        label: u8,
-        /// The highest label of the training images.
-        highest: u8,
-    },
-    /// A file differs from that of the set to which another file of the folder belongs.
-    #[error(
-        "{}: is not the file of {set}, to which another file of the folder belongs: SHA-256 is {found}, \
-         expected {expected}; fetch the set again, or keep no file of {set} beside your own",
-        path.display()
-    )]
-    ChecksumMismatch {
-        /// The file that differs.
-        path: PathBuf,
-        /// Name of the known set.
-        set: &'static str,
-        /// SHA-256 of the decompressed file.
-        found: String,
-        /// SHA-256 of the file as published.
-        expected: &'static str,
-    },
-    /// An image does not have the size that the model takes.
-    #[error(
-        "{}: the image is {} x {} pixels (width x height), expected {} x {}; scale or crop it",
-        path.display(), found.0, found.1, expected.0, expected.1
-    )]
-    WrongImageSize {
-        /// The file.
-        path: PathBuf,
-        /// Width and height found.
-        found: (usize, usize),
-        /// Width and height expected.
-        expected: (usize, usize),
-    },
-}
-
-impl DataError {
-    fn io(path: &Path, cause: io::Error) -> Self {
-        let path = path.to_path_buf();
-        DataError::Io { path, cause }
-    }
-
-    fn folder(path: &Path, problem: impl Into<String>) -> Self {
-        let (path, problem) = (path.to_path_buf(), problem.into());
-        DataError::Folder { path, problem }
-    }
-
-    fn malformed(path: &Path, problem: impl Into<String>) -> Self {
-        let (path, problem) = (path.to_path_buf(), problem.into());
-        DataError::Malformed { path, problem }
-    }
-
-    fn inconsistent(path: &Path, problem: impl Into<String>) -> Self {
-        let (path, problem) = (path.to_path_buf(), problem.into());
-        DataError::Inconsistent { path, problem }
-    }
-}
 
 /// Grey images of one size with their labels: one part of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,77 +74,6 @@ pub struct Dataset {
     pub verified: bool,
 }
 
-/// What [`check`] found in a folder.
-#[derive(Debug)]
-pub struct CheckReport {
-    /// The folder.
-    pub folder: PathBuf,
-    /// The four files, in the order of [`FileRole::ALL`].
-    pub files: Vec<FileReport>,
-    /// The known set to which at least one of the files belongs.
-    pub known_set: Option<&'static KnownSet>,
-    /// Why [`load`] refuses the folder; `None` if it takes it.
-    pub problem: Option<DataError>,
-}
-
-impl CheckReport {
-    /// Whether all four files are those of a known set.
-    pub fn verified(&self) -> bool {
-        self.known_set.is_some() && self.problem.is_none()
-    }
-}
-
-/// What [`check`] found out about one file.
-#[derive(Debug)]
-pub struct FileReport {
-    /// What the file is for.
-    pub role: FileRole,
-    /// Name of the file found, or the usual name if there is none.
-    pub name: String,
-    /// How the file is stored; `None` if it could not be read.
-    pub format: Option<FileFormat>,
-    /// Dimensions: count, height, width of images, count of labels; none if the file could not be read.
-    pub dims: Vec<usize>,
-    /// SHA-256 of the decompressed file in hexadecimal digits; `None` if it could not be read.
-    pub sha256: Option<String>,
-    /// What to think of the file.
-    pub verdict: Verdict,
-}
-
-impl FileReport {
-    /// The dimensions as people write them: `60000 x 28 x 28`.
-    pub fn shape(&self) -> String {
-        idx::shape_text(&self.dims)
-    }
-}
-
-/// What [`check`] says about one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is the file of the known set.
-    Verified,
-    /// It could be read, and the folder does not claim to be a known set.
-    Readable,
-    /// It could be read, but differs from that of the known set with this name.
-    Altered(&'static str),
-    /// It is not there.
-    Missing,
-    /// It could not be read, for this reason.
-    Refused(String),
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Verified => f.write_str("verified"),
-            Verdict::Readable => f.write_str("readable, of no known set"),
-            Verdict::Altered(set) => write!(f, "differs from {set}"),
-            Verdict::Missing => f.write_str("missing"),
-            Verdict::Refused(reason) => f.write_str(reason),
-        }
-    }
-}
-
 /// The pixels of one IDX file of images, gz or raw, with the height and width of an image.
 pub fn read_idx_images(path: &Path) -> Result<(Vec<u8>, usize, usize), DataError> {
     let file = idx::read_file(path, FileRole::TestImages)?;
@@ -280,60 +104,6 @@ pub fn load(folder: Option<&Path>) -> Result<Dataset, DataError> {
         idx::read_file(test_labels, FileRole::TestLabels)?,
     ];
     assemble(folder, files)
-}
-
-/// Reads the files of a folder and reports on each of them and on the whole.
-///
-/// # Errors
-/// Only if the folder itself is none, cannot be read or is empty; problems of its files are part of the report.
-pub fn check(folder: &Path) -> Result<CheckReport, DataError> {
-    let paths = find_files(folder)?;
-    let mut problem = paths.iter().any(Option::is_none).then(|| missing_files(folder, &paths));
-
-    let mut reports = Vec::new();
-    let mut contents = Vec::new();
-    for (role, path) in FileRole::ALL.into_iter().zip(paths) {
-        let mut report = FileReport {
-            role,
-            name: role.names()[0].to_string(),
-            format: None,
-            dims: Vec::new(),
-            sha256: None,
-            verdict: Verdict::Missing,
-        };
-        if let Some(path) = path {
-            report.name = file_name(&path);
-            match idx::read_file(&path, role) {
-                Ok(file) => {
-                    report.format = Some(file.format);
-                    report.dims = file.dims.clone();
-                    report.sha256 = Some(file.sha256.clone());
-                    report.verdict = Verdict::Readable;
-                    contents.push(file);
-                }
-                Err(error) => {
-                    report.verdict = Verdict::Refused(error.to_string());
-                    problem = problem.or(Some(error));
-                }
-            }
-        }
-        reports.push(report);
-    }
-
-    let known_set = claimed_set(&contents);
-    if let Some(set) = known_set {
-        for report in &mut reports {
-            if let Some(sha256) = &report.sha256 {
-                report.verdict =
-                    if sha256 == set.sha256_of(report.role) { Verdict::Verified } else { Verdict::Altered(set.name) };
-            }
-        }
-    }
-    // All four could be read: do they also fit together?
-    if let Ok(files) = <[IdxFile; 4]>::try_from(contents) {
-        problem = assemble(folder, files).err();
-    }
-    Ok(CheckReport { folder: folder.to_path_buf(), files: reports, known_set, problem })
 }
 
 /// The paths of the files that are there, in the order of [`FileRole::ALL`].

@@ -1,0 +1,109 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// What can be wrong with data; each message is one line that names the file and the mend.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The system could not open, read or write a file or folder.
+    #[error("{}: {cause}; check that it exists and that you may use it", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The folder is none, is empty, or lacks files of the set.
+    #[error("{}: {problem}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
+    /// The content of a file is not what its format asks for.
+    #[error("{}: {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
+    /// Two files of a set do not fit together.
+    #[error("{}: {problem}", path.display())]
+    Inconsistent {
+        /// The file that does not fit the other one.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
+    /// A label names a class that the set does not have.
+    #[error(
+        "{}: label {label} at index {index} is out of range 0..={highest}, the labels of the training images; \
+         correct it, or add training images of that class",
+        path.display()
+    )]
+    LabelOutOfRange {
+        /// The file with the label.
+        path: PathBuf,
+        /// Position of the label in the file, from 0.
+        index: usize,
+        /// The label.
+        label: u8,
+        /// The highest label of the training images.
+        highest: u8,
+    },
+    /// A file differs from that of the set to which another file of the folder belongs.
+    #[error(
+        "{}: is not the file of {set}, to which another file of the folder belongs: SHA-256 is {found}, \
+         expected {expected}; fetch the set again, or keep no file of {set} beside your own",
+        path.display()
+    )]
+    ChecksumMismatch {
+        /// The file that differs.
+        path: PathBuf,
+        /// Name of the known set.
+        set: &'static str,
+        /// SHA-256 of the decompressed file.
+        found: String,
+        /// SHA-256 of the file as published.
+        expected: &'static str,
+    },
+    /// An image does not have the size that the model takes.
+    #[error(
+        "{}: the image is {} x {} pixels (width x height), expected {} x {}; scale or crop it",
+        path.display(), found.0, found.1, expected.0, expected.1
+    )]
+    WrongImageSize {
+        /// The file.
+        path: PathBuf,
+        /// Width and height found.
+        found: (usize, usize),
+        /// Width and height expected.
+        expected: (usize, usize),
+    },
+}
+
+impl DataError {
+    pub(super) fn io(path: &Path, cause: io::Error) -> Self {
+        let path = path.to_path_buf();
+        DataError::Io { path, cause }
+    }
+
+    pub(super) fn folder(path: &Path, problem: impl Into<String>) -> Self {
+        let (path, problem) = (path.to_path_buf(), problem.into());
+        DataError::Folder { path, problem }
+    }
+
+    pub(super) fn malformed(path: &Path, problem: impl Into<String>) -> Self {
+        let (path, problem) = (path.to_path_buf(), problem.into());
+        DataError::Malformed { path, problem }
+    }
+
+    pub(super) fn inconsistent(path: &Path, problem: impl Into<String>) -> Self {
+        let (path, problem) = (path.to_path_buf(), problem.into());
+        DataError::Inconsistent { path, problem }
+    }
+}
