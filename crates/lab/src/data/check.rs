@@ -16,7 +16,7 @@ pub struct CheckReport {
     pub files: Vec<FileReport>,
     /// The known set to which at least one of the files belongs.
     pub known_set: Option<&'static KnownSet>,
-    /// Why [`load`] refuses the folder; `None` if it takes it.
+    /// Why [`load`](super::load) refuses the folder; `None` if it takes it.
     pub problem: Option<DataError>,
 }
 
