@@ -66,7 +66,8 @@ pub enum Verb {
                             hardgrad predict runs/qat-1/model.packed.safetensors 0 1 2\n  \
                             hardgrad predict runs/qat-1/model.packed.safetensors DIR/t10k-images-idx3-ubyte.gz:17")]
     Predict {
-        /// Packed model
+        /// Packed model, or run folder
+        #[arg(value_name = "FILE")]
         file: PathBuf,
         /// PNG files, IDXFILE:INDEX, or plain numbers: held-out images of --data
         #[arg(required = true, value_name = "IMAGE")]

@@ -13,7 +13,7 @@ const BEST: usize = 3;
 /// A table with a header; the columns from `first_number` on hold numbers.
 fn table(header: &[&str], first_number: usize, rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(header);
     rows.into_iter().for_each(|row| {
         table.add_row(row);
     });
@@ -30,7 +30,7 @@ pub fn summary(summary: &Summary) -> String {
             format!("W{}A{}", row.bits[0], row.bits[1]),
             percent(row.accuracy),
             grouped(row.bytes),
-            format!("{:.0}", row.microseconds_per_image),
+            format!("{:.1}", row.microseconds_per_image),
             row.arithmetic.clone(),
         ]
     });
@@ -130,11 +130,10 @@ pub fn operators(operators: &[&Operator]) -> String {
 }
 
 pub fn known_sets(sets: &[KnownSet]) -> String {
-    let rows = sets.iter().map(|set| {
-        let cells = [set.name, set.description, set.licence, set.source];
-        cells.map(String::from).to_vec()
+    let blocks = sets.iter().map(|set| {
+        format!("{}\n  {}\n  licence: {}\n  source: {}", set.name, set.description, set.licence, set.source)
     });
-    table(&["name", "what it is", "licence", "where to get it"], 4, rows).to_string()
+    blocks.collect::<Vec<_>>().join("\n")
 }
 
 pub fn check(report: &CheckReport) -> String {

@@ -193,6 +193,9 @@ fn every_range_method_trains_and_is_verified() {
         changes.iter().for_each(|change| arguments.extend(["--set", change]));
         let table = succeed(&arguments);
         assert!(table.contains("verified: 24 of 24 outputs identical"), "{changes:?}: {table}");
+        let summary: Value = serde_json::from_slice(&std::fs::read(run.join("summary.json")).unwrap()).unwrap();
+        // Four classes: a network that learned nothing has a quarter.
+        assert!(summary["rows"][2]["accuracy"].as_f64().unwrap() > 0.5, "{changes:?}: {table}");
     }
 }
 

@@ -199,11 +199,15 @@ impl ConvNet {
     }
 
     /// Sets the activation ranges from a sample of images `[batch, 1, height, width]`, layer by layer: each sees what the
-    /// quantised layers before it give.
-    pub fn calibrate(&mut self, images: Tensor<4>) {
+    /// quantised layers before it give. `weights` tells whether the weights still have the scale that batch norm knows.
+    pub fn calibrate(&mut self, images: Tensor<4>, weights: RangeMethod) {
         let mut x = images;
         for block in &mut self.blocks {
             block.convolution.calibrate(&x);
+            if weights == RangeMethod::Dorefa {
+                // DoReFa stretches weights to -1..1.
+                block.norm.calibrate(&block.convolution.forward(x.clone()));
+            }
             x = block.forward(x);
         }
         let mut x = x.flatten(1, 3);

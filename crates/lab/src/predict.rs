@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use hardgrad_runtime::PackedModel;
 use serde::Serialize;
 
-use crate::LabError;
 use crate::data::{self, Images};
+use crate::{LabError, Run};
 
 /// What a packed model says of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,13 +15,14 @@ pub struct Prediction {
     pub classes: Vec<(String, f32)>,
 }
 
-/// The class probabilities of images.
+/// The class probabilities of images by a packed model, or by that of a run folder.
 ///
 /// An image is the path of a PNG file, `PATH:INDEX` for an image of an IDX file, or a number: an image of the held-out set
 /// in `data` (the embedded set without it).
 pub fn predict(model: &Path, images: &[String], data: Option<&Path>) -> Result<Vec<Prediction>, LabError> {
-    let problem = |problem| LabError::Packed { path: model.to_path_buf(), problem };
-    let packed = PackedModel::read(model).map_err(problem)?;
+    let file = if model.is_dir() { Run::open(model)?.packed_path() } else { model.to_path_buf() };
+    let problem = |problem| LabError::Packed { path: file.clone(), problem };
+    let packed = PackedModel::read(&file).map_err(problem)?;
     let executor = packed.plan().map_err(problem)?;
     let size = (packed.input.channels, packed.input.height, packed.input.width);
     let numbered = images.iter().any(|image| image.parse::<usize>().is_ok());
@@ -63,7 +64,7 @@ fn pick(
         let ((_, height, width), (channels, model_height, model_width)) = (found, expected);
         return Err(LabError::Usage(format!(
             "{name}: images of {height} x {width} pixels with 1 channel, the model takes {model_height} x {model_width} with \
-             {channels}"
+             {channels}; give its own images, for numbers with --data DIR"
         )));
     }
     let length = found.0 * found.1 * found.2;

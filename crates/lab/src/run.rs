@@ -90,6 +90,12 @@ impl Run {
             .unwrap_or_else(|| PathBuf::from("runs"))
     }
 
+    /// True for a path in the run folder whose file a later call reads, which an export must not replace.
+    pub(crate) fn owns(&self, path: &Path) -> bool {
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        whole(path).starts_with(whole(&self.folder)) && whole(path) != whole(&self.packed_path())
+    }
+
     /// The config with which the run was started.
     pub fn config(&self) -> Result<Config, LabError> {
         let path = self.config_path();

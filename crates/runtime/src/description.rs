@@ -21,6 +21,7 @@ pub(crate) struct Head {
 pub(crate) struct Description {
     pub(crate) format: String,
     pub(crate) version: u64,
+    pub(crate) sha256: String,
     pub(crate) input: InputEntry,
     pub(crate) class_names: Vec<String>,
     pub(crate) layers: Vec<LayerEntry>,

@@ -55,6 +55,9 @@ pub enum PackedError {
     /// The safetensors format is broken in another way.
     #[error("not a valid safetensors file: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
+    /// Some byte of the file is not what was written.
+    #[error("the checksum does not hold: the file was changed after it was written; copy or export it again")]
+    Checksum,
     /// A safetensors file, but no packed model.
     #[error("the file is no packed model: its __metadata__ must have the key \"hardgrad\" and no other")]
     NotPacked,

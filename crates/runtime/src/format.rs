@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use hardgrad_kernels::bit_packing;
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::description::{Description, Head, InputEntry, LayerEntry};
 use crate::{Input, PackedError, PackedModel, TensorProblem};
@@ -43,6 +45,7 @@ impl PackedModel {
     /// The model in the bytes of a file, checked.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PackedError> {
         let (mut tensors, description) = open(bytes)?;
+        let sha256 = description.sha256;
         let entry = description.input;
         let input = Input {
             channels: entry.channels,
@@ -53,7 +56,12 @@ impl PackedModel {
         };
         let layers = description.layers.into_iter().map(|entry| entry.read(&mut tensors)).collect::<Result<_, _>>()?;
         tensors.finish()?;
-        Self::new(input, description.class_names, layers)
+        let model = Self::new(input, description.class_names, layers)?;
+        // Last, so that a file that somebody edited is answered with what is wrong in it.
+        match checksum(bytes, &sha256) == sha256 {
+            true => Ok(model),
+            false => Err(PackedError::Checksum),
+        }
     }
 
     /// The bytes of a file: the same for the same model, and [`from_bytes`](Self::from_bytes) gives the model back.
@@ -63,6 +71,7 @@ impl PackedModel {
         let description = Description {
             format: FORMAT.to_owned(),
             version: VERSION,
+            sha256: NO_CHECKSUM.to_owned(),
             input: InputEntry {
                 channels: self.input.channels,
                 height: self.input.height,
@@ -79,8 +88,39 @@ impl PackedModel {
             Ok((name, TensorView::new(*dtype, vec![values], data)?))
         });
         let views = views.collect::<Result<Vec<_>, PackedError>>()?;
-        Ok(safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), description)])))?)
+        let mut bytes = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), description)])))?;
+        let sha256 = checksum(&bytes, NO_CHECKSUM);
+        if let Some(place) = place_of(&bytes, NO_CHECKSUM) {
+            bytes[place].copy_from_slice(sha256.as_bytes());
+        }
+        Ok(bytes)
     }
+}
+
+/// What stands in the place of the checksum while it is computed.
+const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// SHA-256 of all bytes of a file, with zeros in the place of the checksum itself.
+fn checksum(bytes: &[u8], written: &str) -> String {
+    let mut hash = Sha256::new();
+    match place_of(bytes, written).filter(|_| written.len() == NO_CHECKSUM.len()) {
+        Some(place) => {
+            hash.update(&bytes[..place.start]);
+            hash.update(NO_CHECKSUM);
+            hash.update(&bytes[place.end..]);
+        }
+        None => hash.update(bytes),
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first place of `text` in `bytes`; the header comes first in a file.
+fn place_of(bytes: &[u8], text: &str) -> Option<Range<usize>> {
+    if text.is_empty() {
+        return None;
+    }
+    let start = bytes.windows(text.len()).position(|window| window == text.as_bytes())?;
+    Some(start..start + text.len())
 }
 
 /// Where a tensor of a safetensors header lies; the metadata, which lies nowhere, has no such field.

@@ -1,9 +1,10 @@
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
-use hardgrad_kernels::batch_norm::fold;
+use hardgrad_kernels::batch_norm::{fold, statistics};
+use hardgrad_kernels::fake_quant::Channels;
 use hardgrad_runtime::LayerKind;
 
-use crate::flex::values;
+use crate::flex::{tensor, values};
 use crate::ops::{batch_norm, batch_norm_folded};
 
 /// Settings of a [`BatchNorm`].
@@ -81,6 +82,19 @@ impl BatchNorm {
         self.follow(&self.running_mean, batch.mean);
         self.follow(&self.running_variance, batch.variance * unbiased);
         y
+    }
+
+    /// Sets the running statistics to those of a sample of inputs `[batch, channels, ...]`, for weights before this layer
+    /// whose scale has changed.
+    pub fn calibrate<const D: usize>(&self, sample: &Tensor<D>) {
+        let channels = Channels::along(&sample.dims(), 1);
+        let (mean, variance) = statistics(&values(sample), channels);
+        let set = |running: &RunningState<Tensor<1>>, values: Vec<f32>| {
+            running.update(tensor(values, [channels.channels]));
+            let _ = running.value_sync();
+        };
+        set(&self.running_mean, mean);
+        set(&self.running_variance, variance);
     }
 
     /// Multiplier and offset a channel of the form that ships.

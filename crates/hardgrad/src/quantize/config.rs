@@ -114,7 +114,9 @@ impl QuantizerConfig {
         let learned_or_dorefa = matches!(range, RangeMethod::Lsq | RangeMethod::Pact | RangeMethod::Dorefa);
         match (range, role) {
             (RangeMethod::Lsq, _) if self.signed && self.bits < 2 => {
-                return refuse("signed values need at least 2 bits; use dorefa for 1-bit weights");
+                return refuse(
+                    "signed values need at least 2 bits; for 1-bit weights use dorefa with per_channel = false",
+                );
             }
             (RangeMethod::Pact, Role::Weight) => return refuse("it clips activations; use lsq or dorefa for weights"),
             (RangeMethod::Pact, _) if self.signed => return refuse("it clips at 0 and takes unsigned values only"),

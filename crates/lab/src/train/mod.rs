@@ -233,6 +233,6 @@ fn calibrated(network: ConvNet, config: &Config, data: &Dataset, shape: &Network
     let images = crate::evaluate::batch(&data.train, &chosen, shape, Augmentation::NONE, random);
     // On plain tensors: batch norm uses its running statistics and no gradient tape grows.
     let mut plain = network.valid();
-    plain.calibrate(images);
+    plain.calibrate(images, config.quantization.weight_range);
     plain.train()
 }
