@@ -30,6 +30,9 @@ pub enum Verb {
     Recipes {
         #[command(subcommand)]
         command: Option<RecipesCommand>,
+        /// Print the list as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Accuracy of a run's model on held-out images
     #[command(after_help = "Example: hardgrad eval runs/qat-1")]
@@ -149,12 +152,19 @@ pub enum RecipesCommand {
 pub enum DataCommand {
     /// List the data sets that are recognised by their checksums
     #[command(after_help = "Example: hardgrad data list")]
-    List,
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Check the files of a folder: format, sizes, checksums
     #[command(after_help = "Example: hardgrad data check /usr/share/datasets/fashion-mnist")]
     Check {
         /// Folder with the four IDX files
         folder: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -162,7 +172,11 @@ pub enum DataCommand {
 pub enum OpCommand {
     /// One line an operator
     #[command(after_help = "Example: hardgrad op list")]
-    List,
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Run an operator on the tensors of a file
     #[command(after_help = "Example: hardgrad op run sign in.safetensors out.safetensors --set surrogate=tanh")]
     Run {

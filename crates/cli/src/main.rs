@@ -49,8 +49,8 @@ impl From<OperatorError> for Failure {
 fn run(verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Train(arguments) => train(arguments),
-        Verb::Recipes { command: None } => print(&tables::recipes(&RECIPES)),
-        Verb::Recipes { command: Some(RecipesCommand::Show { recipe }) } => {
+        Verb::Recipes { command: None, json } => show(&RECIPES, json, |recipes| tables::recipes(recipes)),
+        Verb::Recipes { command: Some(RecipesCommand::Show { recipe }), .. } => {
             print(Config::of_recipe(&recipe).map_err(LabError::from)?.to_toml().trim_end())
         }
         Verb::Eval { run, data, json } => {
@@ -66,16 +66,20 @@ fn run(verb: Verb) -> Result<(), Failure> {
             show(&predictions, json, |predictions| tables::predictions(predictions))
         }
         Verb::Inspect { path, json } => show(&hardgrad_lab::inspect(&path)?, json, tables::inspection),
-        Verb::Data { command: DataCommand::List } => print(&tables::known_sets(data::known_sets())),
-        Verb::Data { command: DataCommand::Check { folder } } => {
+        Verb::Data { command: DataCommand::List { json } } => {
+            show(&data::known_sets(), json, |sets| tables::known_sets(sets))
+        }
+        Verb::Data { command: DataCommand::Check { folder, json } } => {
             let report = data::check(&folder).map_err(LabError::from)?;
-            print(&tables::check(&report))?;
+            show(&tables::check_json(&report), json, |_| tables::check(&report))?;
             match report.problem {
                 Some(problem) => Err(LabError::from(problem).into()),
                 None => Ok(()),
             }
         }
-        Verb::Op { command: OpCommand::List } => print(&tables::operators(&operators::OPERATORS)),
+        Verb::Op { command: OpCommand::List { json } } => {
+            show(&operators::OPERATORS, json, |operators| tables::operators(operators))
+        }
         Verb::Op { command: OpCommand::Run { name, input, output, set } } => {
             Ok(operators::run(&name, &input, &output, &set)?)
         }

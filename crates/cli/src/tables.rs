@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use hardgrad_lab::data::{CheckReport, KnownSet};
 use hardgrad_lab::operators::Operator;
 use hardgrad_lab::{Evaluation, Export, Inspection, Prediction, Recipe, Summary};
+use serde_json::{Value, json};
 
 /// Class probabilities that are printed for each image.
 const BEST: usize = 3;
@@ -126,7 +127,18 @@ pub fn recipes(recipes: &[Recipe]) -> String {
 }
 
 pub fn operators(operators: &[&Operator]) -> String {
-    operators.iter().map(|operator| format!("{}: {}", operator.name, operator.summary)).collect::<Vec<_>>().join("\n")
+    let lines = operators.iter().map(|operator| {
+        let inputs = operator.inputs.iter().map(|input| input.to_string());
+        let optional = operator.optional_inputs.iter().map(|input| format!("[{input}]"));
+        let keys = operator.keys.iter().map(|(key, default)| match default {
+            Some(default) => format!("{key}={default}"),
+            None => key.to_string(),
+        });
+        let (inputs, keys): (Vec<_>, Vec<_>) = (inputs.chain(optional).collect(), keys.collect());
+        let keys = if keys.is_empty() { String::new() } else { format!("; keys {}", keys.join(", ")) };
+        format!("{}: {} (inputs {}{keys})", operator.name, operator.summary, inputs.join(", "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 pub fn known_sets(sets: &[KnownSet]) -> String {
@@ -155,6 +167,25 @@ pub fn check(report: &CheckReport) -> String {
         (None, _) => "cannot be used".to_string(),
     };
     format!("{}\n{set}", table(&["file", "format", "size", "sha256", "verdict"], 5, rows))
+}
+
+/// The check of a folder for machines.
+pub fn check_json(report: &CheckReport) -> Value {
+    let files = report.files.iter().map(|file| {
+        json!({
+            "name": file.name,
+            "format": file.format.map(|format| format.to_string()),
+            "dims": file.dims,
+            "sha256": file.sha256,
+            "verdict": file.verdict.to_string(),
+        })
+    });
+    json!({
+        "files": files.collect::<Vec<_>>(),
+        "known_set": report.known_set.map(|set| set.name),
+        "verified": report.verified(),
+        "problem": report.problem.as_ref().map(ToString::to_string),
+    })
 }
 
 fn percent(share: f64) -> String {

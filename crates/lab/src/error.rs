@@ -35,6 +35,12 @@ pub enum LabError {
         /// What is missing.
         problem: String,
     },
+    /// A run without its final model.
+    #[error("{}: training is not finished; continue it with `hardgrad train --resume`", path.display())]
+    Unfinished {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// A file of a run whose content is damaged or belongs elsewhere.
     #[error("{}: {problem}", path.display())]
     Damaged {

@@ -64,8 +64,7 @@ pub(crate) fn held_out(config: &Config, data: Option<&Path>, shape: &NetworkShap
 pub(crate) fn load_quantized(run: &Run, config: &Config) -> Result<(ConvNet, NetworkShape), LabError> {
     let path = run.model_path();
     if !path.is_file() {
-        let problem = "it has no model.safetensors: training is not finished, continue it with --resume".to_string();
-        return Err(LabError::NotARun { path: run.folder().to_path_buf(), problem });
+        return Err(LabError::Unfinished { path: run.folder().to_path_buf() });
     }
     let (file, shape) = load_model(&path)?;
     let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex());

@@ -20,6 +20,8 @@ mod run;
 mod tensor_file;
 pub mod train;
 
+use serde::Serialize;
+
 pub use config::Config;
 pub use error::LabError;
 pub use evaluate::{Evaluation, evaluate_run};
@@ -31,7 +33,7 @@ pub use run::{Row, Run, Summary};
 pub use train::{Event, Stage, Start, train};
 
 /// A recipe: its name and what it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Recipe {
     /// The word on the command line and in configs.
     pub name: &'static str,

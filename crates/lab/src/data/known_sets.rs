@@ -1,9 +1,11 @@
 //! The sets that hardgrad recognises by the SHA-256 of their files.
 
+use serde::Serialize;
+
 use super::idx::FileRole;
 
 /// What is known of a published set.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct KnownSet {
     /// Short name, as in [`Dataset::name`](super::Dataset::name).
     pub name: &'static str,

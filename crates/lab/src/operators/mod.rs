@@ -15,6 +15,8 @@ mod sign;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::files;
 use crate::tensor_file::{decode, encode};
 
@@ -22,17 +24,19 @@ pub use call::{Array, Call};
 pub use error::OperatorError;
 
 /// One operator.
+#[derive(Serialize)]
 pub struct Operator {
     /// Its name.
     pub name: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
     /// Inputs that must be given.
-    inputs: &'static [&'static str],
+    pub inputs: &'static [&'static str],
     /// Inputs that may be given.
-    optional_inputs: &'static [&'static str],
+    pub optional_inputs: &'static [&'static str],
     /// Keys with their defaults; one without must be given.
-    keys: &'static [(&'static str, Option<&'static str>)],
+    pub keys: &'static [(&'static str, Option<&'static str>)],
+    #[serde(skip)]
     run: fn(&Call) -> Result<Outputs, OperatorError>,
 }
 
