@@ -86,17 +86,18 @@ pub fn read<M: Module>(module: &M) -> Vec<Parameter> {
 pub fn write<M: Module>(module: M, parameters: Vec<Parameter>) -> Result<M, ParameterError> {
     let mut given: BTreeMap<String, Parameter> =
         parameters.into_iter().map(|parameter| (parameter.name.clone(), parameter)).collect();
-    for expected in read(&module) {
-        let name = expected.name;
-        match given.get(&name) {
-            None => return Err(ParameterError::Missing { name }),
+    let known = read(&module);
+    for expected in &known {
+        let name = &expected.name;
+        match given.get(name) {
+            None => return Err(ParameterError::Missing { name: name.clone() }),
             Some(parameter) if parameter.shape != expected.shape => {
-                return Err(ParameterError::Shape { name, found: parameter.shape.clone(), expected: expected.shape });
+                let (found, expected) = (parameter.shape.clone(), expected.shape.clone());
+                return Err(ParameterError::Shape { name: name.clone(), found, expected });
             }
             Some(_) => {}
         }
     }
-    let known = read(&module);
     if let Some(name) = given.keys().find(|name| known.iter().all(|parameter| parameter.name != **name)) {
         return Err(ParameterError::Unknown { name: name.clone() });
     }
