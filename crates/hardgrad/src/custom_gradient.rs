@@ -19,7 +19,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{GradientCheckpointingStrategy, Tensor};
 
-use crate::flex::primitive;
+use crate::flex::{on_flex, primitive};
 
 /// The value of `hard` with the gradient of `soft`.
 ///
@@ -32,7 +32,18 @@ use crate::flex::primitive;
 /// If the shapes differ.
 pub fn straight_through<const D: usize>(hard: Tensor<D>, soft: Tensor<D>) -> Tensor<D> {
     assert_eq!(hard.dims(), soft.dims(), "straight_through: hard and soft must have the same shape");
+    if !on_flex(&soft) {
+        return exactly(hard, soft);
+    }
     custom_vjp(soft, hard, |gradient| gradient)
+}
+
+/// [`straight_through`] as a composition of Burn's operators: the value of `hard` to the bit where `soft` is finite.
+///
+/// The usual `soft + (hard - soft)` rounds; here what is added to `hard` is exactly 0.
+pub(crate) fn exactly<const D: usize>(hard: Tensor<D>, soft: Tensor<D>) -> Tensor<D> {
+    let zero = soft.clone() - soft.inner();
+    zero + hard.inner()
 }
 
 /// `y` as a function of `x` whose backward pass is `vjp`: gradient of y in, gradient of x out.

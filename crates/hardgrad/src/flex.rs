@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 /// The values of a tensor, row by row; shares the tensor's memory where it is stored that way.
 #[derive(Clone)]
@@ -29,6 +29,16 @@ pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Values {
     Values(tensor)
 }
 
+/// Whether the fused kernels can run on the tensor; elsewhere operators are composed of Burn's own.
+pub(crate) fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device() == Device::flex()
+}
+
+/// The device of a tensor, without its gradient tape.
+pub(crate) fn device<const D: usize>(tensor: &Tensor<D>) -> Device {
+    tensor.clone().inner().device()
+}
+
 /// The tensor as the Flex backend holds it, without its place on the gradient tape.
 pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
     tensor.inner().try_into_primitive::<Flex>().expect("hardgrad's operators run on the Flex device")
@@ -37,4 +47,13 @@ pub(crate) fn primitive<const D: usize>(tensor: Tensor<D>) -> FlexTensor {
 /// A plain tensor that owns `values`; nothing is copied.
 pub(crate) fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+/// Places or codes as an integer tensor of 64 bits on `device`; plain.
+pub(crate) fn whole<const D: usize>(
+    indices: impl IntoIterator<Item = i64>,
+    shape: [usize; D],
+    device: Device,
+) -> Tensor<D, Int> {
+    Tensor::from_data(TensorData::new(indices.into_iter().collect::<Vec<i64>>(), shape), (&device, DType::I64))
 }

@@ -4,6 +4,15 @@
 //! - [`custom_gradient`]: any forward with any backward.
 //! - [`ops`]: operators on tensors, forward and backward fused into one node of the gradient tape.
 //! - [`quantize`]: weights and activations at 1 to 8 bits, by the method that a config names.
+//! - [`categorical`]: random choices among categories, with every estimator of their gradient.
+//! - [`select`]: the largest scores, the tokens that stay.
+//! - [`codebook`]: vectors replaced by codes.
+//! - [`mask`]: learned masks.
+//! - [`graph`]: learned edges.
+//! - [`zeroth_order`]: gradients from values of the loss alone, guided.
+//! - [`theory`]: a network whose gradients and coarse gradients are known exactly.
+//! - [`surrogate`]: what the backward pass differentiates instead of a hard function.
+//! - [`composed`]: the same operators as compositions of Burn's own, for devices without fused kernels.
 //! - [`layers`]: convolution, linear and batch norm whose evaluation is bit for bit that of the packed model.
 //! - [`parameters`]: names, values and gradients of a module's parameters, in a fixed order.
 //!
@@ -18,11 +27,21 @@
 //! assert_eq!(x.grad(&gradients).unwrap().into_data().try_into_vec::<f32>().unwrap(), [3.0, 3.0]);
 //! ```
 
+pub mod categorical;
+pub mod codebook;
+pub mod composed;
 pub mod custom_gradient;
 mod flex;
+pub mod graph;
 pub mod layers;
+pub mod mask;
 pub mod ops;
 pub mod parameters;
 pub mod quantize;
+pub mod random;
+pub mod select;
+pub mod surrogate;
+pub mod theory;
+pub mod zeroth_order;
 
-pub use hardgrad_kernels::surrogate::Surrogate;
+pub use surrogate::Surrogate;

@@ -9,26 +9,42 @@
 
 pub mod adam;
 pub mod batch_norm;
+pub mod bernoulli;
 pub mod bit_packing;
+pub mod categorical;
+pub mod commitment;
 pub mod convolution;
 pub mod dorefa;
 pub mod fake_quant;
+pub mod fsq;
 pub mod geometry;
+pub mod hard_concrete;
 pub mod images;
 pub mod integer;
+pub mod lfq;
 pub mod lsq;
+pub mod magnitude_sign;
+mod math;
 pub mod matmul;
 pub mod memory;
 pub mod pact;
 pub mod pooling;
 pub mod quantized;
+pub mod quantized_relu;
 pub mod random;
 pub mod reduce;
 pub mod round;
+pub mod score_mask;
 pub mod sign;
 pub mod simd;
 mod slices;
+pub mod soft_threshold;
 pub mod surrogate;
+pub mod ternary;
+pub mod threshold_mask;
+pub mod token_select;
+pub mod top_k;
+pub mod vector_quantize;
 
 /// Elements that one task of an elementwise loop handles: 64 KiB of `f32`, so that input and output stay in the cache.
 pub const CHUNK: usize = 16 * 1024;

@@ -10,6 +10,8 @@
 use rayon::prelude::*;
 
 use crate::CHUNK;
+use crate::math::{ln, sin_cos_of_turn};
+use crate::simd::multiversion;
 
 /// Random values of one seed, step and stream.
 ///
@@ -29,6 +31,13 @@ impl Random {
     /// Values for `seed` at training step `step`; `stream` tells apart the places that draw (a layer, the shuffle, ...).
     pub fn new(seed: u64, step: u32, stream: u32) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], step, stream }
+    }
+
+    /// Values of their own for one of several draws at the same place, `part` below 2^16; part 0 is this one.
+    /// Streams below 2^16 keep apart from the parts of others.
+    pub fn part(&self, part: u32) -> Self {
+        debug_assert!(part < 1 << 16);
+        Self { stream: self.stream ^ part << 16, ..*self }
     }
 
     /// Word `index`: 32 random bits.
@@ -60,45 +69,94 @@ impl Random {
 
     /// Fills `out` with uniform values `0..out.len()`.
     pub fn fill_uniform(&self, out: &mut [f32]) {
-        self.fill(out, |words| words.map(unit));
+        self.fill(out, uniform_tile);
     }
 
     /// Fills `out` with standard normal values (Box-Muller on pairs of words).
     pub fn fill_normal(&self, out: &mut [f32]) {
-        self.fill(out, |[a, b, c, d]| {
-            let ([e, f], [g, h]) = (normal_pair(a, b), normal_pair(c, d));
-            [e, f, g, h]
-        });
+        self.fill(out, normal_tile);
     }
 
-    fn fill(&self, out: &mut [f32], make: impl Fn([u32; 4]) -> [f32; 4] + Sync) {
+    fn fill(&self, out: &mut [f32], tile: impl Fn(&Self, u64, &mut [f32; TILE]) + Sync) {
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
-            let first = (chunk * CHUNK / 4) as u64;
-            for (block, four) in (first..).zip(out.chunks_mut(4)) {
-                four.copy_from_slice(&make(self.block(block))[..four.len()]);
+            let (tiles, rest) = out.as_chunks_mut::<TILE>();
+            let mut first = (chunk * CHUNK / 4) as u64;
+            for out in tiles {
+                tile(self, first, out);
+                first += BLOCKS as u64;
+            }
+            if !rest.is_empty() {
+                let mut last = [0.0; TILE];
+                tile(self, first, &mut last);
+                rest.copy_from_slice(&last[..rest.len()]);
             }
         });
     }
 
-    #[inline]
+    #[inline(always)]
     fn block(&self, index: u64) -> [u32; 4] {
         philox([index as u32, (index >> 32) as u32, self.step, self.stream], self.key)
+    }
+
+    /// The four words of each of [`BLOCKS`] blocks from `first` on: word w of block b is `[w][b]`.
+    #[inline(always)]
+    fn words(&self, first: u64) -> [[u32; BLOCKS]; 4] {
+        let mut words = [[0; BLOCKS]; 4];
+        for block in 0..BLOCKS {
+            let four = self.block(first + block as u64);
+            for (words, word) in words.iter_mut().zip(four) {
+                words[block] = word;
+            }
+        }
+        words
     }
 }
 
 /// The middle of one of 2^23 equal parts of (0, 1): neither 0 nor 1 can appear.
-#[inline]
+#[inline(always)]
 fn unit(word: u32) -> f32 {
-    ((word >> 9) as f32 + 0.5) * (1.0 / (1 << 23) as f32)
+    // From a signed number, because processors before AVX-512 convert no unsigned ones.
+    ((word >> 9) as i32 as f32 + 0.5) * (1.0 / (1 << 23) as f32)
 }
 
-fn normal_pair(a: u32, b: u32) -> [f32; 2] {
-    let radius = (-2.0 * unit(a).ln()).sqrt();
-    let (sine, cosine) = (std::f32::consts::TAU * unit(b)).sin_cos();
-    [radius * cosine, radius * sine]
+/// Blocks of the cipher that are computed side by side.
+const BLOCKS: usize = 64;
+
+/// Words of [`BLOCKS`] blocks. A chunk of an elementwise loop holds a whole number of them.
+const TILE: usize = 4 * BLOCKS;
+
+const _: () = assert!(CHUNK.is_multiple_of(TILE));
+
+multiversion! {
+    /// The uniform values of the blocks from `first` on.
+    fn uniform_tile(random: &Random, first: u64, out: &mut [f32; TILE]) {
+        let words = random.words(first);
+        for (block, four) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            *four = [unit(words[0][block]), unit(words[1][block]), unit(words[2][block]), unit(words[3][block])];
+        }
+    }
 }
 
-#[inline]
+multiversion! {
+    /// Normal values from the blocks from `first` on.
+    fn normal_tile(random: &Random, first: u64, out: &mut [f32; TILE]) {
+        let words = random.words(first);
+        for (block, four) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let (a, b) = normal_pair(words[0][block], words[1][block]);
+            let (c, d) = normal_pair(words[2][block], words[3][block]);
+            *four = [a, b, c, d];
+        }
+    }
+}
+
+#[inline(always)]
+fn normal_pair(a: u32, b: u32) -> (f32, f32) {
+    let radius = (-2.0 * ln(unit(a))).sqrt();
+    let (sine, cosine) = sin_cos_of_turn(unit(b));
+    (radius * cosine, radius * sine)
+}
+
+#[inline(always)]
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
         let a = u64::from(counter[0]) * 0xD251_1F53;
@@ -133,7 +191,7 @@ mod tests {
         let random = Random::new(3, 9, 1);
         let mut out = vec![0.0; CHUNK + 7];
         random.fill_uniform(&mut out);
-        for index in [0, 1, 5, CHUNK - 1, CHUNK, CHUNK + 6] {
+        for index in [0, 1, 5, TILE - 1, TILE, CHUNK - 1, CHUNK, CHUNK + 6] {
             assert_eq!(out[index], random.uniform(index as u64));
         }
     }

@@ -72,6 +72,24 @@ pub fn max_abs(x: &[f32]) -> f32 {
     high.max(-low)
 }
 
+/// The sum of all magnitudes.
+pub fn sum_abs(x: &[f32]) -> f64 {
+    sum_chunks(x, sum_abs_block)
+}
+
+multiversion! {
+    fn sum_abs_block(x: &[f32]) -> f32 {
+        let (blocks, rest) = x.as_chunks::<LANES>();
+        let mut lanes = [0.0; LANES];
+        for block in blocks {
+            for (lane, x) in lanes.iter_mut().zip(block) {
+                *lane += x.abs();
+            }
+        }
+        sum_lanes(lanes) + rest.iter().map(|x| x.abs()).sum::<f32>()
+    }
+}
+
 /// True if no value is infinite or not a number.
 pub fn all_finite(x: &[f32]) -> bool {
     // Any infinity or NaN makes the sum of 0 * x a NaN.

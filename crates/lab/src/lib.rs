@@ -5,6 +5,7 @@
 //! fills. The way of data: files -> [`data`] -> batches -> network -> loss -> gradients -> optimizer -> checkpoint ->
 //! packed model -> verification on held-out images -> report.
 
+pub mod chart;
 pub mod config;
 pub mod data;
 mod error;

@@ -13,6 +13,9 @@ use crate::{LabError, NetworkShape, files};
 /// Shape and values by name.
 pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
+/// Shape and whole numbers by name.
+pub(crate) type Indices = BTreeMap<String, (Vec<usize>, Vec<i64>)>;
+
 /// Tensors with a JSON description, as `model.safetensors` and the checkpoints hold them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TensorFile<T> {
@@ -51,7 +54,7 @@ impl<T: Serialize + for<'a> Deserialize<'a>> TensorFile<T> {
         let description = &self.description;
         let sealed = Sealed { description, sha256: checksum(description, &self.tensors) };
         let header = serde_json::to_string(&sealed).expect("descriptions are plain structs");
-        encode(&self.tensors, Some([(KEY.to_string(), header)].into()))
+        encode(&self.tensors, &Indices::new(), Some([(KEY.to_string(), header)].into()))
     }
 
     /// Reads a file that nothing is known about; `kind` names what is expected, for errors.
@@ -78,16 +81,19 @@ impl<T: Serialize + for<'a> Deserialize<'a>> TensorFile<T> {
     }
 }
 
-/// The bytes of a safetensors file of f32 tensors.
-pub(crate) fn encode(tensors: &Tensors, metadata: Option<HashMap<String, String>>) -> Vec<u8> {
-    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, (shape, values))| (name, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect()))
-        .collect();
-    let views = bytes.iter().map(|(name, shape, bytes)| {
-        (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("shape and values go together"))
+/// The bytes of a safetensors file of f32 tensors, and of i64 ones.
+pub(crate) fn encode(tensors: &Tensors, indices: &Indices, metadata: Option<HashMap<String, String>>) -> Vec<u8> {
+    let floats = tensors.iter().map(|(name, (shape, values))| {
+        (name, Dtype::F32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
     });
-    safetensors::serialize(views, metadata).expect("f32 tensors can be written")
+    let whole = indices.iter().map(|(name, (shape, values))| {
+        (name, Dtype::I64, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    });
+    let bytes: Vec<(&String, Dtype, &Vec<usize>, Vec<u8>)> = floats.chain(whole).collect();
+    let views = bytes.iter().map(|(name, kind, shape, bytes)| {
+        (*name, TensorView::new(*kind, shape.to_vec(), bytes).expect("shape and values go together"))
+    });
+    safetensors::serialize(views, metadata).expect("tensors of these kinds can be written")
 }
 
 /// The tensors of a safetensors file that nothing is known about; all must be f32. The error is one line.

@@ -2,9 +2,9 @@ use burn::tensor::Tensor;
 use hardgrad_kernels::fake_quant::{self, Bounds};
 use serde::{Deserialize, Serialize};
 
-use super::channels;
-use crate::custom_gradient::custom_vjp;
-use crate::flex::{tensor, values};
+use super::{along, channels};
+use crate::custom_gradient::{custom_vjp, exactly};
+use crate::flex::{on_flex, tensor, values};
 
 /// What the backward pass of [`fake_quant()`] does with values outside the grid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub fn fake_quant<const D: usize>(
     axis: Option<usize>,
     rule: Rule,
 ) -> Tensor<D> {
+    if !on_flex(&x) {
+        return composed(x, scale, bounds, axis, rule);
+    }
     let (input, dims) = (values(&x), x.dims());
     let channels = channels(&dims, scale.len(), axis);
     let mut y = vec![0.0; input.len()];
@@ -49,4 +52,27 @@ pub fn fake_quant<const D: usize>(
             tensor(out, dims)
         }
     })
+}
+
+/// [`fake_quant()`] as a composition of Burn's operators, for any device.
+pub fn composed<const D: usize>(
+    x: Tensor<D>,
+    scale: &[f32],
+    bounds: &[Bounds],
+    axis: Option<usize>,
+    rule: Rule,
+) -> Tensor<D> {
+    let constant = x.clone().inner();
+    let spread = |values: Vec<f32>| along::<D>(Tensor::from_floats(values.as_slice(), &constant.device()), axis);
+    let scale = spread(scale.to_vec());
+    let lowest = spread(bounds.iter().map(|bounds| bounds.lowest).collect());
+    let highest = spread(bounds.iter().map(|bounds| bounds.highest).collect());
+    let codes = (constant / scale.clone()).round();
+    let clamped = codes.clone().max_pair(lowest).min_pair(highest);
+    let inside = codes.equal(clamped.clone()).float();
+    let hard = clamped * scale;
+    match rule {
+        Rule::Identity => exactly(hard, x),
+        Rule::Clipped => exactly(hard, x * inside),
+    }
 }

@@ -5,14 +5,17 @@
 
 mod batch_norm;
 mod conv2d;
-mod dorefa;
-mod fake_quant;
+pub(crate) mod dorefa;
+pub(crate) mod fake_quant;
 mod linear;
-mod lsq;
-mod pact;
+pub(crate) mod lsq;
+pub(crate) mod magnitude_aware_sign;
+pub(crate) mod pact;
 mod pool2d;
-mod round;
-mod sign;
+pub(crate) mod quantized_relu;
+pub(crate) mod round;
+pub(crate) mod sign;
+pub(crate) mod ternary;
 
 pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_folded};
 pub use conv2d::{Conv2dOptions, conv2d, quantized_conv2d};
@@ -21,12 +24,16 @@ pub use fake_quant::{Rule, fake_quant};
 pub use hardgrad_kernels::fake_quant::Bounds;
 pub use linear::{linear, quantized_linear};
 pub use lsq::lsq;
+pub use magnitude_aware_sign::magnitude_aware_sign;
 pub use pact::pact;
 pub(crate) use pact::pact_scale;
 pub use pool2d::{avg_pool2d, max_pool2d};
+pub use quantized_relu::{ReluSurrogate, quantized_relu};
 pub use round::round;
 pub use sign::sign;
+pub use ternary::{ternary_absmean, ternary_twn};
 
+use burn::tensor::Tensor;
 use hardgrad_kernels::fake_quant::Channels;
 
 /// How the values of a tensor share `scales` scales: one for all, or one for each index along `axis`.
@@ -44,4 +51,13 @@ fn channels(dims: &[usize], scales: usize, axis: Option<usize>) -> Channels {
             Channels::one(dims.iter().product())
         }
     }
+}
+
+/// One value for each index along `axis`, in a shape that broadcasts over a tensor of rank `D`.
+fn along<const D: usize>(values: Tensor<1>, axis: Option<usize>) -> Tensor<D> {
+    let mut shape = [1; D];
+    if let Some(axis) = axis {
+        shape[axis] = values.dims()[0];
+    }
+    values.reshape(shape)
 }

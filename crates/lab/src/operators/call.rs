@@ -2,8 +2,18 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use hardgrad::Surrogate;
 
 use super::{Operator, OperatorError, Outputs};
+
+/// An output of an operator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Numbers.
+    Float(Array),
+    /// Places or codes: shape and values, row by row.
+    Index(Vec<usize>, Vec<i64>),
+}
 
 /// A tensor of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +105,81 @@ impl Call {
         }
     }
 
+    /// The sizes of an input that must have this many axes; `expected` shows them.
+    pub(super) fn shape<const D: usize>(
+        &self,
+        input: &'static str,
+        expected: &str,
+    ) -> Result<[usize; D], OperatorError> {
+        self.input(input).shape.as_slice().try_into().map_err(|_| self.wrong_shape(input, expected))
+    }
+
+    /// Fails unless `input` has these sizes.
+    pub(super) fn check_shape(&self, input: &'static str, expected: &[usize]) -> Result<(), OperatorError> {
+        match self.input(input).shape == expected {
+            true => Ok(()),
+            false => Err(self.wrong_shape(input, format!("{expected:?}"))),
+        }
+    }
+
+    /// Fails unless every value of an input that is there lies strictly between 0 and 1.
+    pub(super) fn check_uniform(&self) -> Result<(), OperatorError> {
+        let values = self.optional("uniform").map_or(&[][..], |uniform| &uniform.values);
+        match values.iter().find(|value| !(**value > 0.0 && **value < 1.0)) {
+            None => Ok(()),
+            Some(value) => Err(self.wrong("uniform", "strictly between 0 and 1", &value.to_string())),
+        }
+    }
+
+    /// `uniform` as a plain tensor, if it is there; it must have the shape of `like`.
+    pub(super) fn uniform<const D: usize>(
+        &self,
+        like: &'static str,
+        shape: [usize; D],
+    ) -> Result<Option<Tensor<D>>, OperatorError> {
+        if self.optional("uniform").is_some() {
+            self.check_same_shape("uniform", like)?;
+            self.check_uniform()?;
+        }
+        Ok(self.optional("uniform").map(|_| self.constant("uniform", shape)))
+    }
+
+    /// A number above 0.
+    pub(super) fn positive(&self, key: &'static str) -> Result<f32, OperatorError> {
+        self.key(key, "a number above 0", |value: &f32| *value > 0.0 && value.is_finite())
+    }
+
+    /// A finite number.
+    pub(super) fn number(&self, key: &'static str) -> Result<f32, OperatorError> {
+        self.key(key, "a finite number", |value: &f32| value.is_finite())
+    }
+
+    /// True or false.
+    pub(super) fn flag(&self, key: &'static str) -> Result<bool, OperatorError> {
+        self.key(key, "true or false", |_: &bool| true)
+    }
+
+    /// The place of a word among the allowed ones.
+    pub(super) fn word(&self, key: &'static str, words: &[&str]) -> Result<usize, OperatorError> {
+        let expected = format!("one of {}", words.join(", "));
+        let word: String = self.key(key, &expected, |word: &String| words.contains(&word.as_str()))?;
+        Ok(words.iter().position(|known| *known == word).expect("checked above"))
+    }
+
+    /// The surrogate that the keys `surrogate`, `beta` and `t` name.
+    pub(super) fn surrogate(&self) -> Result<Surrogate, OperatorError> {
+        let name = Surrogate::NAMES[self.word("surrogate", &Surrogate::NAMES)?];
+        Ok(match name {
+            "identity" => Surrogate::Identity,
+            "clipped" => Surrogate::Clipped,
+            "relu" => Surrogate::Relu,
+            "approx_sign" => Surrogate::ApproxSign,
+            "tanh" => Surrogate::Tanh,
+            "swish_sign" => Surrogate::SwishSign { beta: self.positive("beta")? },
+            _ => Surrogate::Ede { t: self.positive("t")? },
+        })
+    }
+
     /// Fails unless every value of `input` is above 0.
     pub(super) fn check_positive(&self, input: &'static str) -> Result<(), OperatorError> {
         match self.input(input).values.iter().find(|value| **value <= 0.0) {
@@ -128,32 +213,52 @@ impl Call {
         Tensor::from_data(data, &Device::flex().autodiff()).require_grad()
     }
 
-    /// Gradients of `y` with upstream gradient `grad`.
-    pub(super) fn backward<const D: usize>(&self, y: &Tensor<D>) -> Gradients {
-        let upstream = TensorData::new(self.input("grad").values.clone(), y.dims());
-        (y.clone() * Tensor::from_data(upstream, &Device::flex())).sum().backward()
+    /// An input as a plain tensor, in any shape with as many values.
+    pub(super) fn constant<const D: usize>(&self, input: &str, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(self.input(input).values.clone(), shape), &Device::flex())
     }
 
-    /// Output `y` in the shape of `x`, and the gradients of these leaves in the shapes of their inputs.
+    /// Gradients of `y` with upstream gradient `grad`.
+    pub(super) fn backward<const D: usize>(&self, y: &Tensor<D>) -> Gradients {
+        (y.clone() * self.constant("grad", y.dims())).sum().backward()
+    }
+
+    /// Output `y`, in the shape of the first of these inputs, and the gradients of them.
     pub(super) fn outputs<const D: usize>(&self, y: Tensor<D>, gradients: Vec<(&str, Vec<f32>)>) -> Outputs {
-        let mut outputs = Outputs::from([(
-            "y".to_string(),
-            Array { shape: self.input("x").shape.clone(), values: floats(y.inner()) },
-        )]);
+        let shape = self.input(gradients[0].0).shape.clone();
+        let mut outputs = Outputs::from([("y".to_string(), Output::Float(Array { shape, values: floats(y.inner()) }))]);
         for (input, values) in gradients {
             let shape = self.input(input).shape.clone();
-            outputs.insert(format!("grad_{input}"), Array { shape, values });
+            outputs.insert(format!("grad_{input}"), Output::Float(Array { shape, values }));
         }
         outputs
     }
 
-    /// Runs a function of `x` alone, elementwise or not, forward and backward.
-    pub(super) fn unary(&self, function: impl Fn(Tensor<1>) -> Tensor<1>) -> Result<Outputs, OperatorError> {
-        self.check_same_shape("grad", "x")?;
-        let x = self.leaf("x", [self.input("x").values.len()]);
+    /// Runs a function of `input` alone, which does not look at its shape, forward and backward.
+    pub(super) fn unary(
+        &self,
+        input: &'static str,
+        function: impl Fn(Tensor<1>) -> Tensor<1>,
+    ) -> Result<Outputs, OperatorError> {
+        self.check_same_shape("grad", input)?;
+        let x = self.leaf(input, [self.input(input).values.len()]);
         let y = function(x.clone());
         let gradients = self.backward(&y);
-        Ok(self.outputs(y, vec![("x", gradient(&x, &gradients))]))
+        Ok(self.outputs(y, vec![(input, gradient(&x, &gradients))]))
+    }
+
+    /// Runs a function of the rows of `input` `[n, size]`, forward and backward.
+    pub(super) fn rows(
+        &self,
+        input: &'static str,
+        function: impl Fn(Tensor<2>) -> Tensor<2>,
+    ) -> Result<Outputs, OperatorError> {
+        let shape = self.shape(input, "[n, size]")?;
+        self.check_same_shape("grad", input)?;
+        let x = self.leaf(input, shape);
+        let y = function(x.clone());
+        let gradients = self.backward(&y);
+        Ok(self.outputs(y, vec![(input, gradient(&x, &gradients))]))
     }
 }
 
@@ -162,6 +267,7 @@ pub(super) fn gradient<const D: usize>(leaf: &Tensor<D>, gradients: &Gradients) 
     leaf.grad(gradients).map(floats).unwrap_or_else(|| vec![0.0; leaf.shape().num_elements()])
 }
 
-fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+/// Values row by row.
+pub(super) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("operators give f32 tensors")
 }

@@ -9,7 +9,7 @@ pub(super) static ACTIVATION: Operator = Operator {
     keys: &[("bits", None)],
     run: |call| {
         let bits = call.bits(1)?;
-        call.unary(|x| hardgrad::ops::dorefa_activation(x, bits))
+        call.unary("x", |x| hardgrad::ops::dorefa_activation(x, bits))
     },
 };
 
@@ -22,6 +22,6 @@ pub(super) static WEIGHT: Operator = Operator {
     keys: &[("bits", None)],
     run: |call| {
         let bits = call.bits(1)?;
-        call.unary(|x| hardgrad::ops::dorefa_weight(x, bits))
+        call.unary("x", |x| hardgrad::ops::dorefa_weight(x, bits))
     },
 };

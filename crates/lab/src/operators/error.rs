@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use hardgrad::theory::TwoLayerError;
 use thiserror::Error;
 
 use crate::files::FileError;
@@ -98,6 +99,12 @@ pub enum OperatorError {
         found: Vec<usize>,
         /// What was expected.
         expected: String,
+    },
+    /// Vectors that are no two-layer network.
+    #[error("two_layer: {error}")]
+    Network {
+        /// What is wrong.
+        error: TwoLayerError,
     },
     /// The input file is not what it should be.
     #[error("{}: not a safetensors file of F32 tensors: {problem}", path.display())]

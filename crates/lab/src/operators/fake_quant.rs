@@ -18,11 +18,9 @@ pub(super) static FAKE_QUANT: Operator = Operator {
     ],
     run: |call| {
         let bits = call.bits(1)?;
-        let signed = call.key("signed", "true or false", |_: &bool| true)?;
-        let narrow = call.key("narrow", "true or false", |_: &bool| true)?;
-        let rule: String =
-            call.key("rule", "clipped or identity", |rule: &String| rule == "clipped" || rule == "identity")?;
-        let rule = if rule == "identity" { Rule::Identity } else { Rule::Clipped };
+        let signed = call.flag("signed")?;
+        let narrow = call.flag("narrow")?;
+        let rule = [Rule::Clipped, Rule::Identity][call.word("rule", &["clipped", "identity"])?];
         call.check_same_shape("grad", "x")?;
         let dims = call.channels()?;
         call.check_positive("scale")?;

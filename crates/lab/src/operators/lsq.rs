@@ -11,7 +11,7 @@ pub(super) static LSQ: Operator = Operator {
     optional_inputs: &[],
     keys: &[("bits", None), ("signed", Some("true")), ("axis", None)],
     run: |call| {
-        let signed = call.key("signed", "true or false", |_: &bool| true)?;
+        let signed = call.flag("signed")?;
         let bits = call.bits(if signed { 2 } else { 1 })?;
         call.check_same_shape("grad", "x")?;
         let dims = call.channels()?;

@@ -3,14 +3,24 @@
 //! People check an operator against their own code in any language with it, and the project's own cases run through it.
 //! One file an operator (or a pair); each says its inputs, its keys and how to run it.
 
+mod bernoulli_edges;
 mod call;
+mod categorical;
+mod codebook;
 mod dorefa;
 mod error;
 mod fake_quant;
+mod fogzo;
 mod lsq;
+mod magnitude_aware_sign;
+mod mask;
 mod pact;
+mod quantized_relu;
 mod round;
+mod select;
 mod sign;
+mod ternary;
+mod two_layer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,9 +28,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::files;
-use crate::tensor_file::{decode, encode};
+use crate::tensor_file::{Indices, Tensors, decode, encode};
 
-pub use call::{Array, Call};
+pub use call::{Array, Call, Output};
 pub use error::OperatorError;
 
 /// One operator.
@@ -41,11 +51,39 @@ pub struct Operator {
 }
 
 /// Named outputs and gradients.
-pub(crate) type Outputs = BTreeMap<String, Array>;
+pub(crate) type Outputs = BTreeMap<String, Output>;
 
 /// All operators.
-pub static OPERATORS: [&Operator; 7] =
-    [&round::ROUND, &sign::SIGN, &fake_quant::FAKE_QUANT, &lsq::LSQ, &pact::PACT, &dorefa::ACTIVATION, &dorefa::WEIGHT];
+pub static OPERATORS: [&Operator; 28] = [
+    &round::ROUND,
+    &sign::SIGN,
+    &fake_quant::FAKE_QUANT,
+    &lsq::LSQ,
+    &pact::PACT,
+    &dorefa::ACTIVATION,
+    &dorefa::WEIGHT,
+    &magnitude_aware_sign::MAGNITUDE_AWARE_SIGN,
+    &ternary::TWN,
+    &ternary::ABSMEAN,
+    &quantized_relu::QUANTIZED_RELU,
+    &categorical::GUMBEL_SOFTMAX,
+    &categorical::STRAIGHT_THROUGH,
+    &categorical::REINMAX,
+    &categorical::GAPPED,
+    &select::TOP_K_MASK,
+    &select::TOKEN_SELECT,
+    &select::TOKEN_SCORE,
+    &codebook::VECTOR_QUANTIZE,
+    &codebook::FSQ,
+    &codebook::LFQ,
+    &mask::THRESHOLD,
+    &mask::SCORE,
+    &mask::SOFT_THRESHOLD,
+    &mask::HARD_CONCRETE,
+    &bernoulli_edges::BERNOULLI_EDGES,
+    &fogzo::FOGZO,
+    &two_layer::TWO_LAYER,
+];
 
 /// Runs operator `name` on the tensors of `input` and writes its outputs and gradients to `output`.
 ///
@@ -59,11 +97,17 @@ pub fn run(name: &str, input: &Path, output: &Path, keys: &[String]) -> Result<(
     let inputs = read(input)?;
     let call = Call::new(operator, inputs, keys)?;
     let outputs = (operator.run)(&call)?;
-    if let Some(output) = outputs.iter().find(|(_, array)| array.values.iter().any(|value| !value.is_finite())) {
-        return Err(OperatorError::Overflow { operator: operator.name, output: output.0.clone() });
+    let (mut tensors, mut indices) = (Tensors::new(), Indices::new());
+    for (name, output) in outputs {
+        match output {
+            Output::Float(Array { values, .. }) if values.iter().any(|value| !value.is_finite()) => {
+                return Err(OperatorError::Overflow { operator: operator.name, output: name });
+            }
+            Output::Float(Array { shape, values }) => drop(tensors.insert(name, (shape, values))),
+            Output::Index(shape, values) => drop(indices.insert(name, (shape, values))),
+        }
     }
-    let tensors = outputs.into_iter().map(|(name, Array { shape, values })| (name, (shape, values))).collect();
-    files::write_atomically(output, &encode(&tensors, None)).map_err(OperatorError::File)
+    files::write_atomically(output, &encode(&tensors, &indices, None)).map_err(OperatorError::File)
 }
 
 impl Operator {

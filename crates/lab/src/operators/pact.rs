@@ -11,9 +11,7 @@ pub(super) static PACT: Operator = Operator {
     run: |call| {
         let bits = call.bits(1)?;
         call.check_same_shape("grad", "x")?;
-        if call.input("alpha").shape != [1] {
-            return Err(call.wrong_shape("alpha", "[1]"));
-        }
+        call.check_shape("alpha", &[1])?;
         call.check_positive("alpha")?;
         let (x, alpha) = (call.leaf("x", [call.input("x").values.len()]), call.leaf("alpha", [1]));
         let y = hardgrad::ops::pact(x.clone(), alpha.clone(), bits);

@@ -7,5 +7,5 @@ pub(super) static ROUND: Operator = Operator {
     inputs: &["x", "grad"],
     optional_inputs: &[],
     keys: &[],
-    run: |call| call.unary(hardgrad::ops::round),
+    run: |call| call.unary("x", hardgrad::ops::round),
 };

@@ -1,6 +1,4 @@
-use hardgrad::Surrogate;
-
-use super::{Call, Operator, OperatorError};
+use super::Operator;
 
 /// See [`hardgrad::ops::sign`].
 pub(super) static SIGN: Operator = Operator {
@@ -10,23 +8,7 @@ pub(super) static SIGN: Operator = Operator {
     optional_inputs: &[],
     keys: &[("surrogate", Some("identity")), ("beta", Some("5")), ("t", None)],
     run: |call| {
-        let surrogate = surrogate(call)?;
-        call.unary(|x| hardgrad::ops::sign(x, surrogate))
+        let surrogate = call.surrogate()?;
+        call.unary("x", |x| hardgrad::ops::sign(x, surrogate))
     },
 };
-
-/// The surrogate that the keys `surrogate`, `beta` and `t` name.
-fn surrogate(call: &Call) -> Result<Surrogate, OperatorError> {
-    let expected = format!("one of {}", Surrogate::NAMES.join(", "));
-    let name: String = call.key("surrogate", &expected, |name: &String| Surrogate::NAMES.contains(&name.as_str()))?;
-    let positive = |key| call.key(key, "a number above 0", |value: &f32| *value > 0.0 && value.is_finite());
-    Ok(match name.as_str() {
-        "identity" => Surrogate::Identity,
-        "clipped" => Surrogate::Clipped,
-        "relu" => Surrogate::Relu,
-        "approx_sign" => Surrogate::ApproxSign,
-        "tanh" => Surrogate::Tanh,
-        "swish_sign" => Surrogate::SwishSign { beta: positive("beta")? },
-        _ => Surrogate::Ede { t: positive("t")? },
-    })
-}

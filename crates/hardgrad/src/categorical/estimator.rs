@@ -1,0 +1,202 @@
+use burn::tensor::Tensor;
+use hardgrad_kernels::random::Random;
+use hardgrad_kernels::reduce::all_finite;
+
+use super::{CategoricalError, ESTIMATORS};
+use crate::flex::values;
+
+/// What choices cost: one-hot (or relaxed) choices `[batch, variables, categories]` in, one value a row `[batch]` out.
+///
+/// Row r of the choices belongs to row r of the logits. The function may be called several times a step and must compute
+/// everything that depends on parameters anew each time; it must accept relaxed choices for `rebar` and `relax`.
+pub type Cost<'a> = dyn FnMut(Tensor<3>) -> Tensor<1> + 'a;
+
+/// An estimator of the gradient of an expected cost with respect to the logits of random choices.
+pub trait Estimator: Send {
+    /// The name that configs and reports use.
+    fn name(&self) -> &'static str;
+
+    /// Choices `[batch, variables, categories]` that carry the estimator's gradient, or `None` if it needs the cost.
+    ///
+    /// The same `random` gives the same choices.
+    ///
+    /// # Errors
+    /// If the temperature is out of range or the logits are not finite.
+    fn sample(
+        &self,
+        logits: Tensor<3>,
+        temperature: f32,
+        random: &Random,
+    ) -> Result<Option<Tensor<3>>, CategoricalError>;
+
+    /// Costs `[batch]` of sampled choices; the gradient of their mean with respect to `logits` estimates that of the expected
+    /// cost. What the cost depends on besides the choices gets its ordinary gradient.
+    ///
+    /// # Errors
+    /// If the temperature or the number of categories does not suit the estimator, or logits or costs are not finite.
+    fn cost(
+        &mut self,
+        logits: Tensor<3>,
+        cost: &mut Cost<'_>,
+        temperature: f32,
+        random: &Random,
+    ) -> Result<Tensor<1>, CategoricalError>;
+}
+
+/// One line of the list of estimators.
+#[derive(Debug)]
+pub struct Entry {
+    /// The name that configs and reports use.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// Whether its expectation is the exact gradient.
+    pub unbiased: bool,
+    /// Whether a temperature changes it.
+    pub uses_temperature: bool,
+    /// Whether it works on two categories only.
+    pub binary: bool,
+    /// Settings with their default and what they must be.
+    pub settings: &'static [Setting],
+    pub(super) make: fn(&[f64]) -> Box<dyn Estimator>,
+}
+
+/// A number that an estimator can be given as `name:key=value`.
+#[derive(Debug)]
+pub struct Setting {
+    /// The word.
+    pub key: &'static str,
+    /// Its value when nothing is said.
+    pub default: f64,
+    /// What it must be, in words.
+    pub expected: &'static str,
+    pub(super) valid: fn(f64) -> bool,
+}
+
+/// A whole number of samples, at least `least`.
+pub(super) const fn samples(default: f64, expected: &'static str, valid: fn(f64) -> bool) -> Setting {
+    Setting { key: "samples", default, expected, valid }
+}
+
+/// The estimator that `description` names, such as `reinmax` or `gumbel_rao:samples=100`.
+///
+/// # Errors
+/// If there is no such estimator or setting, or a value is out of range.
+///
+/// ```
+/// use hardgrad::categorical::by_name;
+/// assert_eq!(by_name("gumbel_rao:samples=100").unwrap().name(), "gumbel_rao");
+/// assert!(by_name("gumbel_rao:samples=0").is_err());
+/// ```
+pub fn by_name(description: &str) -> Result<Box<dyn Estimator>, CategoricalError> {
+    let mut parts = description.split(':');
+    let name = parts.next().unwrap_or_default();
+    let entry =
+        ESTIMATORS.iter().find(|entry| entry.name == name).ok_or_else(|| CategoricalError::UnknownEstimator {
+            name: name.to_string(),
+            known: ESTIMATORS.map(|entry| entry.name).join(", "),
+        })?;
+    let mut numbers: Vec<f64> = entry.settings.iter().map(|setting| setting.default).collect();
+    for part in parts {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let place = entry.settings.iter().position(|setting| setting.key == key);
+        let place = place.ok_or_else(|| CategoricalError::UnknownSetting {
+            estimator: entry.name,
+            key: key.to_string(),
+            known: match entry.settings {
+                [] => "it has none".to_string(),
+                settings => {
+                    format!("expected {}", settings.iter().map(|setting| setting.key).collect::<Vec<_>>().join(", "))
+                }
+            },
+        })?;
+        let setting = &entry.settings[place];
+        let number = value.parse().ok().filter(|number| (setting.valid)(*number));
+        numbers[place] = number.ok_or_else(|| CategoricalError::Setting {
+            estimator: entry.name,
+            key: key.to_string(),
+            expected: setting.expected,
+            found: format!("{value:?}"),
+        })?;
+    }
+    Ok((entry.make)(&numbers))
+}
+
+/// The cost of an estimator that gives choices with a gradient: that of its choices.
+pub(super) fn cost_of_sample(
+    estimator: &impl Estimator,
+    logits: Tensor<3>,
+    cost: &mut Cost<'_>,
+    temperature: f32,
+    random: &Random,
+) -> Result<Tensor<1>, CategoricalError> {
+    let rows = logits.dims()[0];
+    let choices = estimator.sample(logits, temperature, random)?;
+    evaluate(estimator.name(), cost, choices.expect("this estimator gives choices"), rows)
+}
+
+/// The cost of `choices`, checked.
+pub(super) fn evaluate(
+    estimator: &'static str,
+    cost: &mut Cost<'_>,
+    choices: Tensor<3>,
+    rows: usize,
+) -> Result<Tensor<1>, CategoricalError> {
+    let costs = cost(choices);
+    let found = costs.dims()[0];
+    if found != rows {
+        return Err(CategoricalError::CostShape { estimator, expected: rows, found });
+    }
+    check_finite(estimator, "the cost", &costs)?;
+    Ok(costs)
+}
+
+/// Costs with the value of `costs` and `gradient` `[batch, variables, categories]` as the gradient of each row with respect
+/// to its logits.
+pub(super) fn with_gradient(costs: Tensor<1>, logits: Tensor<3>, gradient: Tensor<3>) -> Tensor<1> {
+    let rows = logits.dims()[0];
+    // Exactly 0, with the wanted gradient.
+    let zero = (logits.clone() - logits.inner()) * gradient;
+    costs + zero.sum_dim(2).sum_dim(1).reshape([rows])
+}
+
+/// Fails if a value is NaN or infinite.
+pub(super) fn check_finite<const D: usize>(
+    estimator: &'static str,
+    what: &'static str,
+    tensor: &Tensor<D>,
+) -> Result<(), CategoricalError> {
+    match all_finite(&values(tensor)) {
+        true => Ok(()),
+        false => Err(CategoricalError::NotFinite { estimator, what }),
+    }
+}
+
+/// Fails unless the logits are finite and the temperature is one.
+pub(super) fn check(
+    estimator: &'static str,
+    logits: &Tensor<3>,
+    temperature: f32,
+    least: f32,
+) -> Result<(), CategoricalError> {
+    if !(temperature > 0.0 && temperature >= least && temperature.is_finite()) {
+        let expected = if least > 0.0 { "at least 1" } else { "above 0" };
+        return Err(CategoricalError::Temperature { estimator, expected, found: temperature });
+    }
+    check_finite(estimator, "the logits tensor", logits)
+}
+
+/// Fails unless the variables have two categories and finite logits.
+pub(super) fn check_binary(estimator: &'static str, logits: &Tensor<3>) -> Result<(), CategoricalError> {
+    let categories = logits.dims()[2];
+    if categories != 2 {
+        return Err(CategoricalError::NotBinary { estimator, categories });
+    }
+    check_finite(estimator, "the logits tensor", logits)
+}
+
+/// Variables of all rows below each other: `[batch * variables, categories]`.
+pub(super) fn flatten(logits: Tensor<3>) -> Tensor<2> {
+    let [batch, variables, categories] = logits.dims();
+    logits.reshape([batch * variables, categories])
+}

@@ -1,0 +1,87 @@
+use burn::tensor::Tensor;
+use burn::tensor::activation::softmax;
+use hardgrad_kernels::categorical;
+use hardgrad_kernels::random::Random;
+
+use super::estimator::{check, cost_of_sample, flatten};
+use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
+use crate::custom_gradient::{custom_vjp, exactly};
+use crate::flex::{on_flex, tensor, values};
+
+/// One-hot vectors of sampled categories whose gradient is that of the probabilities.
+///
+/// ```text
+/// y = one-hot(sample)        dlogits = G through s = softmax(logits / temperature): s (G - s.G) / temperature
+/// ```
+/// `logits` `[n, categories]`; `sample` `[n]`, indices as f32; `temperature` above 0.
+/// Source: Bengio, Léonard, Courville, 2013.
+pub fn straight_through_categorical(logits: Tensor<2>, sample: Tensor<1>, temperature: f32) -> Tensor<2> {
+    if !on_flex(&logits) {
+        return composed(logits, sample, temperature);
+    }
+    let (input, dims) = (values(&logits), logits.dims());
+    let y = one_hot(&sample, dims[1]);
+    custom_vjp(logits, y, move |gradient| {
+        let (mut soft, mut out) = (vec![0.0; input.len()], vec![0.0; input.len()]);
+        categorical::softmax(&input, dims[1], temperature, &mut soft);
+        categorical::softmax_backward(&soft, &values(&gradient), dims[1], temperature, &mut out);
+        tensor(out, dims)
+    })
+}
+
+/// [`straight_through_categorical`] as a composition of Burn's operators, for any device.
+pub fn composed(logits: Tensor<2>, sample: Tensor<1>, temperature: f32) -> Tensor<2> {
+    let hard = composed_one_hot(&logits, sample);
+    exactly(hard, softmax(logits / temperature, 1))
+}
+
+/// One-hot rows by comparison with the column numbers, on the device of `logits`.
+pub(super) fn composed_one_hot(logits: &Tensor<2>, sample: Tensor<1>) -> Tensor<2> {
+    let [rows, categories] = logits.dims();
+    let columns: Vec<f32> = (0..categories).map(|column| column as f32).collect();
+    let columns = Tensor::<1>::from_floats(columns.as_slice(), &logits.clone().inner().device());
+    let columns = columns.reshape([1, categories]).expand([rows, categories]);
+    columns.equal(sample.inner().reshape([rows, 1]).expand([rows, categories])).float()
+}
+
+/// Sampled categories with [`straight_through_categorical`].
+#[derive(Clone, Copy, Debug)]
+pub struct StraightThrough;
+
+pub(super) static ENTRY: Entry = Entry {
+    name: "straight_through",
+    summary: "one-hot sample forward, softmax backward",
+    unbiased: false,
+    uses_temperature: true,
+    binary: false,
+    settings: &[],
+    make: |_| Box::new(StraightThrough),
+};
+
+impl Estimator for StraightThrough {
+    fn name(&self) -> &'static str {
+        ENTRY.name
+    }
+
+    fn sample(
+        &self,
+        logits: Tensor<3>,
+        temperature: f32,
+        random: &Random,
+    ) -> Result<Option<Tensor<3>>, CategoricalError> {
+        check(self.name(), &logits, temperature, 0.0)?;
+        let (dims, logits) = (logits.dims(), flatten(logits));
+        let choice = sample(&logits, random);
+        Ok(Some(straight_through_categorical(logits, choice, temperature).reshape(dims)))
+    }
+
+    fn cost(
+        &mut self,
+        logits: Tensor<3>,
+        cost: &mut Cost<'_>,
+        temperature: f32,
+        random: &Random,
+    ) -> Result<Tensor<1>, CategoricalError> {
+        cost_of_sample(self, logits, cost, temperature, random)
+    }
+}

@@ -1,0 +1,3 @@
+//! Random numbers that are a function of seed, step, stream and index.
+
+pub use hardgrad_kernels::random::Random;
