@@ -98,6 +98,35 @@ pub enum Verb {
         #[command(subcommand)]
         command: DataCommand,
     },
+    /// How good gradients are: bias, variance and direction of estimators against the exact gradient
+    #[command(
+        after_help = "Examples:\n  hardgrad diagnose --objective quadratic\n  hardgrad diagnose --objective digits \
+                            --methods reinmax,gumbel_rao:samples=100 --temperatures 0.5,1,2 --out diagnosis\n  \
+                            hardgrad diagnose --objective quadratic --methods sign_identity,sign_clipped,sign_tanh"
+    )]
+    Diagnose(DiagnoseArguments),
+    /// Train a small problem with several estimators: mean and spread of the final cost
+    #[command(
+        after_help = "Example: hardgrad compare --objective polynomial:p=1.5 --estimators reinmax,straight_through --seeds 3"
+    )]
+    Compare(CompareArguments),
+    /// List the estimators and objectives with their settings
+    #[command(after_help = "Example: hardgrad estimators")]
+    Estimators {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw every scalar operator and the derivative that its backward pass uses, as SVG files
+    #[command(after_help = "Example: hardgrad plots --out docs/plots")]
+    Plots {
+        /// Folder for the pictures
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Time operators, forward and backward
+    #[command(after_help = "Example: RAYON_NUM_THREADS=2 hardgrad bench --only op/fake_quant_1m --json -")]
+    Bench(BenchArguments),
     /// Discrete operators on tensors in safetensors files, forward and backward
     #[command(after_help = "Example: hardgrad op run fake_quant in.safetensors out.safetensors --set bits=4")]
     Op {
@@ -190,4 +219,112 @@ pub enum OpCommand {
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
+}
+
+#[derive(Args)]
+pub struct DiagnoseArguments {
+    /// Objective, such as quadratic or polynomial:p=3; `hardgrad estimators` lists them
+    #[arg(long, value_name = "NAME")]
+    pub objective: String,
+    /// Estimators, or hard operators with a surrogate, with commas; all estimators that suit without it
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    pub methods: Vec<String>,
+    /// Variables; the objective's usual number without it
+    #[arg(long, value_name = "N")]
+    pub variables: Option<usize>,
+    /// Categories of each variable
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub categories: usize,
+    /// Temperatures, with commas
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', default_value = "1")]
+    pub temperatures: Vec<f32>,
+    /// Estimates of each method
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub samples: usize,
+    /// Samples of the reference where the exact gradient is out of reach
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub reference_samples: usize,
+    /// Standard deviation of the logits
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    pub spread: f32,
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Folder for diagnose.csv, diagnose.json and diagnose.svg
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct CompareArguments {
+    /// Objective, such as polynomial:p=1.5; `hardgrad estimators` lists them
+    #[arg(long, value_name = "NAME")]
+    pub objective: String,
+    /// Estimators, with commas; all that suit the objective without it
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    pub estimators: Vec<String>,
+    /// Runs of each estimator
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub seeds: u64,
+    /// First seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Steps of a run
+    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    pub steps: u64,
+    /// Rows of a step
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub batch_size: usize,
+    /// Adam's step size
+    #[arg(long, value_name = "R", default_value_t = 1e-3)]
+    pub learning_rate: f64,
+    /// Temperature, or where its schedule starts
+    #[arg(long, value_name = "T", default_value_t = 1.0)]
+    pub temperature: f32,
+    /// Where the temperature ends
+    #[arg(long, value_name = "T")]
+    pub temperature_end: Option<f32>,
+    /// How the temperature moves: constant, linear, exponential or cosine
+    #[arg(long, value_name = "KIND", requires = "temperature_end", default_value = "constant")]
+    pub schedule: Schedule,
+    /// Variables; the objective's usual number without it
+    #[arg(long, value_name = "N")]
+    pub variables: Option<usize>,
+    /// Categories of each variable
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub categories: usize,
+    /// Folder for compare.csv, compare.json and compare.svg
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The words for [`hardgrad_lab::TemperatureKind`].
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Schedule {
+    Constant,
+    Linear,
+    Exponential,
+    Cosine,
+}
+
+#[derive(Args)]
+pub struct BenchArguments {
+    /// Only workloads whose name contains this
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub only: String,
+    /// List the workloads
+    #[arg(long, conflicts_with_all = ["steps", "json"])]
+    pub list: bool,
+    /// Run exactly so many steps, without timing
+    #[arg(long, value_name = "N", conflicts_with = "json")]
+    pub steps: Option<usize>,
+    /// Write the times as JSON to a file, or to stdout with -
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }

@@ -8,13 +8,19 @@ mod tables;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
 use hardgrad_lab::operators::{self, OperatorError};
-use hardgrad_lab::{Config, LabError, RECIPES, Start, data};
+use hardgrad_lab::{
+    Config, LabError, RECIPES, Start, TemperatureKind, TemperatureSchedule, bench, compare, data, diagnose,
+};
 use serde::Serialize;
 
-use arguments::{Arguments, DataCommand, OpCommand, RecipesCommand, TrainArguments, Verb};
+use arguments::{
+    Arguments, BenchArguments, CompareArguments, DataCommand, DiagnoseArguments, OpCommand, RecipesCommand, Schedule,
+    TrainArguments, Verb,
+};
 
 fn main() -> ExitCode {
     hardgrad_kernels::memory::keep_freed_memory();
@@ -77,6 +83,16 @@ fn run(verb: Verb) -> Result<(), Failure> {
                 None => Ok(()),
             }
         }
+        Verb::Diagnose(arguments) => diagnose(arguments),
+        Verb::Compare(arguments) => compare(arguments),
+        Verb::Estimators { json } => {
+            show(&tables::estimators_json(), json, |_| tables::estimators())
+        }
+        Verb::Plots { out } => {
+            let count = hardgrad_lab::write_operator_plots(&out)?;
+            print(&format!("{count} pictures in {}", out.display()))
+        }
+        Verb::Bench(arguments) => bench(arguments),
         Verb::Op { command: OpCommand::List { json } } => {
             show(&operators::OPERATORS, json, |operators| tables::operators(operators))
         }
@@ -117,15 +133,93 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
     show(&result?, json, tables::summary)
 }
 
+fn diagnose(arguments: DiagnoseArguments) -> Result<(), Failure> {
+    let request = diagnose::Request {
+        methods: arguments.methods,
+        objective: arguments.objective,
+        variables: arguments.variables,
+        categories: arguments.categories,
+        temperatures: arguments.temperatures,
+        samples: arguments.samples,
+        reference_samples: arguments.reference_samples,
+        spread: arguments.spread,
+        seed: arguments.seed,
+    };
+    let mut bar = progress::Counter::default();
+    let result = diagnose::diagnose(&request, &mut |event| match event {
+        diagnose::Progress::Begin(count) => bar.begin(count, "methods"),
+        diagnose::Progress::Method(name) => bar.message(name),
+        diagnose::Progress::Done => bar.advance(1),
+    });
+    bar.finish();
+    let diagnosis = result?;
+    if let Some(folder) = &arguments.out {
+        diagnose::write(&diagnosis, folder)?;
+    }
+    show(&diagnosis, arguments.json, tables::diagnosis)
+}
+
+fn compare(arguments: CompareArguments) -> Result<(), Failure> {
+    let kind = match (arguments.schedule, arguments.temperature_end) {
+        (_, None) | (Schedule::Constant, _) => TemperatureKind::Constant,
+        (Schedule::Linear, _) => TemperatureKind::Linear,
+        (Schedule::Exponential, _) => TemperatureKind::Exponential,
+        (Schedule::Cosine, _) => TemperatureKind::Cosine,
+    };
+    let (start, end) = (arguments.temperature, arguments.temperature_end.unwrap_or(arguments.temperature));
+    let request = compare::Request {
+        estimators: arguments.estimators,
+        objective: arguments.objective,
+        variables: arguments.variables,
+        categories: arguments.categories,
+        seeds: arguments.seeds,
+        seed: arguments.seed,
+        steps: arguments.steps,
+        batch_size: arguments.batch_size,
+        learning_rate: arguments.learning_rate,
+        temperature: TemperatureSchedule { kind, start, end },
+    };
+    let bar = Mutex::new(progress::Counter::default());
+    let with = |act: &dyn Fn(&mut progress::Counter)| act(&mut bar.lock().unwrap_or_else(PoisonError::into_inner));
+    let result = compare::compare(&request, &|event| match event {
+        compare::Progress::Begin(steps) => with(&|bar| bar.begin(steps, "steps")),
+        compare::Progress::Steps(steps) => with(&|bar| bar.advance(steps)),
+    });
+    with(&|bar| bar.finish());
+    let comparison = result?;
+    if let Some(folder) = &arguments.out {
+        compare::write(&comparison, folder)?;
+    }
+    show(&comparison, arguments.json, tables::comparison)
+}
+
+fn bench(arguments: BenchArguments) -> Result<(), Failure> {
+    if arguments.list {
+        let names: Vec<&str> = bench::WORKLOADS.iter().map(|workload| workload.name).collect();
+        return print(&names.join("\n"));
+    }
+    if let Some(steps) = arguments.steps {
+        return Ok(bench::run_steps(&arguments.only, steps)?);
+    }
+    let timings = bench::time(&arguments.only, |name| eprintln!("{name}"));
+    match &arguments.json {
+        None => print(&tables::timings(&timings)),
+        Some(path) if path.as_os_str() == "-" => show(&timings, true, tables::timings),
+        Some(path) => {
+            let text = json(&timings)?;
+            Ok(hardgrad_lab::files::write_atomically(path, text.as_bytes()).map_err(LabError::from)?)
+        }
+    }
+}
+
 /// Prints a result as JSON or as people read it.
 fn show<T: Serialize>(result: &T, json: bool, table: impl Fn(&T) -> String) -> Result<(), Failure> {
-    if json {
-        let text = serde_json::to_string_pretty(result)
-            .map_err(|error| Failure { message: format!("the result cannot be written as JSON: {error}"), code: 1 })?;
-        print(&text)
-    } else {
-        print(&table(result))
-    }
+    if json { print(&self::json(result)?) } else { print(&table(result)) }
+}
+
+fn json<T: Serialize>(result: &T) -> Result<String, Failure> {
+    serde_json::to_string_pretty(result)
+        .map_err(|error| Failure { message: format!("the result cannot be written as JSON: {error}"), code: 1 })
 }
 
 /// Prints to stdout; a reader that has gone away (`hardgrad ... | head`) is not an error.

@@ -1,4 +1,4 @@
-//! The progress bar of training, on stderr.
+//! Progress bars, on stderr.
 
 use std::io::Write;
 
@@ -51,6 +51,37 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.suspend(|| print(text)),
             None => print(text),
+        }
+    }
+}
+
+/// A bar for work that counts up to a known number.
+#[derive(Default)]
+pub struct Counter(Option<ProgressBar>);
+
+impl Counter {
+    pub fn begin(&mut self, count: u64, unit: &str) {
+        let bar = ProgressBar::new(count);
+        let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left");
+        bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.0 = Some(bar);
+    }
+
+    pub fn message(&self, text: String) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text);
+        }
+    }
+
+    pub fn advance(&self, by: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(by);
+        }
+    }
+
+    pub fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
         }
     }
 }

@@ -4,8 +4,12 @@ use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
 use hardgrad_lab::data::{CheckReport, KnownSet};
+use hardgrad_lab::bench::Timings;
+use hardgrad_lab::compare::Comparison;
+use hardgrad_lab::diagnose::{Diagnosis, Interval, OPERATOR_METHODS};
+use hardgrad_lab::objectives::OBJECTIVES;
 use hardgrad_lab::operators::Operator;
-use hardgrad_lab::{Evaluation, Export, Inspection, Prediction, Recipe, Summary};
+use hardgrad_lab::{ESTIMATORS, Evaluation, Export, Inspection, Prediction, Recipe, Setting, Summary};
 use serde_json::{Value, json};
 
 /// Class probabilities that are printed for each image.
@@ -139,6 +143,173 @@ pub fn operators(operators: &[&Operator]) -> String {
         format!("{}: {} (inputs {}{keys})", operator.name, operator.summary, inputs.join(", "))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A value with the half width of its interval, or with its ends where they lie unevenly.
+fn interval(Interval { value, low, high }: Interval) -> String {
+    let (below, above) = (value - low, high - value);
+    match (below - above).abs() <= 0.1 * (below + above) {
+        true => format!("{} ± {}", short(value), short((below + above) / 2.0)),
+        false => format!("{} ({} to {})", short(value), short(low), short(high)),
+    }
+}
+
+/// Three significant digits.
+fn short(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_string();
+    }
+    let exponent = value.abs().log10().floor() as i32;
+    match exponent {
+        -3..=4 => format!("{value:.*}", (2 - exponent).max(0) as usize),
+        _ => format!("{value:.2e}"),
+    }
+}
+
+pub fn diagnosis(diagnosis: &Diagnosis) -> String {
+    let rows = diagnosis.rows.iter().map(|row| {
+        vec![
+            row.method.clone(),
+            row.temperature.map_or_else(|| "-".to_string(), |temperature| temperature.to_string()),
+            interval(row.relative_bias),
+            interval(row.variance),
+            interval(row.mean_squared_error),
+            interval(row.cosine),
+            interval(row.cosine_of_mean),
+            interval(row.sign_agreement),
+        ]
+    });
+    let header = [
+        "method",
+        "temperature",
+        "bias / norm",
+        "variance",
+        "mean squared error",
+        "cosine",
+        "cosine of mean",
+        "sign agreement",
+    ];
+    format!(
+        "{}\n{}, {} variables with {} categories; true gradient: {}, norm {}; {} estimates each, intervals of 95 %",
+        table(&header, 1, rows),
+        diagnosis.objective,
+        diagnosis.variables,
+        diagnosis.categories,
+        diagnosis.reference,
+        short(diagnosis.gradient_norm),
+        grouped(diagnosis.samples as u64)
+    )
+}
+
+pub fn comparison(comparison: &Comparison) -> String {
+    let rows = comparison.rows.iter().map(|row| {
+        vec![
+            row.estimator.clone(),
+            format!("{:.6}", row.mean),
+            format!("{:.6}", row.standard_deviation),
+            row.above_floor.map_or_else(|| "-".to_string(), |share| format!("{:.2} %", 100.0 * share)),
+        ]
+    });
+    let floor = comparison.floor.map_or_else(String::new, |floor| format!("; least cost {floor:.6}"));
+    format!(
+        "{}\n{}, {} variables with {} categories; {} steps of {} rows, Adam {}, {} runs{floor}; expected cost: {}",
+        table(&["estimator", "expected cost", "deviation", "above the least"], 1, rows),
+        comparison.objective,
+        comparison.variables,
+        comparison.categories,
+        grouped(comparison.steps),
+        comparison.batch_size,
+        comparison.learning_rate,
+        comparison.rows.first().map_or(0, |row| row.costs.len()),
+        comparison.evaluation
+    )
+}
+
+pub fn timings(timings: &Timings) -> String {
+    let rows = timings.results.iter().map(|timing| {
+        let milliseconds = |value: f64| format!("{value:.3}");
+        vec![
+            timing.name.to_string(),
+            milliseconds(timing.median_ms),
+            milliseconds(timing.min_ms),
+            timing.iterations.to_string(),
+        ]
+    });
+    format!(
+        "{}\n{} threads, {}",
+        table(&["workload", "median ms", "fastest ms", "calls"], 1, rows),
+        timings.threads,
+        timings.cpu
+    )
+}
+
+/// `key=default (what it must be)` of each setting behind a name.
+fn settings(settings: &[Setting]) -> String {
+    let settings = settings.iter().map(|setting| format!(":{}={} ({})", setting.key, setting.default, setting.expected));
+    settings.collect::<Vec<_>>().join(" ")
+}
+
+pub fn estimators() -> String {
+    let yes = |value: bool| if value { "yes" } else { "no" }.to_string();
+    let estimators = ESTIMATORS.iter().map(|entry| {
+        vec![
+            entry.name.to_string(),
+            yes(entry.unbiased),
+            yes(entry.uses_temperature),
+            if entry.binary { "2" } else { "any" }.to_string(),
+            settings(entry.settings),
+            entry.summary.to_string(),
+        ]
+    });
+    let objectives = OBJECTIVES.iter().map(|entry| {
+        vec![
+            entry.name.to_string(),
+            entry.variables.to_string(),
+            settings(entry.settings),
+            entry.summary.to_string(),
+        ]
+    });
+    let header = ["estimator", "unbiased", "temperature", "categories", "settings", "what it does"];
+    format!(
+        "{}\n{}\nhard operators for diagnose: {}",
+        table(&header, usize::MAX, estimators),
+        table(&["objective", "variables", "settings", "what it is"], usize::MAX, objectives),
+        OPERATOR_METHODS.join(", ")
+    )
+}
+
+/// The same for machines.
+pub fn estimators_json() -> Value {
+    let settings = |settings: &[Setting]| {
+        let settings = settings
+            .iter()
+            .map(|setting| json!({"key": setting.key, "default": setting.default, "expected": setting.expected}));
+        settings.collect::<Vec<_>>()
+    };
+    let estimators = ESTIMATORS.iter().map(|entry| {
+        json!({
+            "name": entry.name,
+            "summary": entry.summary,
+            "unbiased": entry.unbiased,
+            "uses_temperature": entry.uses_temperature,
+            "least_temperature": entry.least_temperature,
+            "binary": entry.binary,
+            "settings": settings(entry.settings),
+        })
+    });
+    let objectives = OBJECTIVES.iter().map(|entry| {
+        json!({
+            "name": entry.name,
+            "summary": entry.summary,
+            "variables": entry.variables,
+            "settings": settings(entry.settings),
+        })
+    });
+    json!({
+        "estimators": estimators.collect::<Vec<_>>(),
+        "objectives": objectives.collect::<Vec<_>>(),
+        "operators": OPERATOR_METHODS,
+    })
 }
 
 pub fn known_sets(sets: &[KnownSet]) -> String {

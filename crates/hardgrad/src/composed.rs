@@ -18,6 +18,7 @@ pub use crate::mask::soft_threshold::composed as soft_threshold;
 pub use crate::mask::threshold::composed as threshold_mask;
 pub use crate::ops::dorefa::{activation_composed as dorefa_activation, weight_composed as dorefa_weight};
 pub use crate::ops::fake_quant::composed as fake_quant;
+pub use crate::ops::inner_product::composed as inner_product;
 pub use crate::ops::lsq::composed as lsq;
 pub use crate::ops::magnitude_aware_sign::composed as magnitude_aware_sign;
 pub use crate::ops::pact::composed as pact;

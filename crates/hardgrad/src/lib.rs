@@ -12,6 +12,7 @@
 //! - [`zeroth_order`]: gradients from values of the loss alone, guided.
 //! - [`theory`]: a network whose gradients and coarse gradients are known exactly.
 //! - [`surrogate`]: what the backward pass differentiates instead of a hard function.
+//! - [`settings`]: numbers behind a method's name.
 //! - [`composed`]: the same operators as compositions of Burn's own, for devices without fused kernels.
 //! - [`layers`]: convolution, linear and batch norm whose evaluation is bit for bit that of the packed model.
 //! - [`parameters`]: names, values and gradients of a module's parameters, in a fixed order.
@@ -40,6 +41,7 @@ pub mod parameters;
 pub mod quantize;
 pub mod random;
 pub mod select;
+pub mod settings;
 pub mod surrogate;
 pub mod theory;
 pub mod zeroth_order;

@@ -90,6 +90,27 @@ multiversion! {
     }
 }
 
+/// The sum of all products `x` `y`.
+pub fn inner_product(x: &[f32], y: &[f32]) -> f64 {
+    assert_eq!(x.len(), y.len());
+    let sums: Vec<f32> = x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK)).map(|(x, y)| product_block(x, y)).collect();
+    sums.into_iter().map(f64::from).sum()
+}
+
+multiversion! {
+    fn product_block(x: &[f32], y: &[f32]) -> f32 {
+        let (x_blocks, x_rest) = x.as_chunks::<LANES>();
+        let (y_blocks, y_rest) = y.as_chunks::<LANES>();
+        let mut lanes = [0.0; LANES];
+        for (x, y) in x_blocks.iter().zip(y_blocks) {
+            for lane in 0..LANES {
+                lanes[lane] += x[lane] * y[lane];
+            }
+        }
+        sum_lanes(lanes) + x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum::<f32>()
+    }
+}
+
 /// True if no value is infinite or not a number.
 pub fn all_finite(x: &[f32]) -> bool {
     // Any infinity or NaN makes the sum of 0 * x a NaN.

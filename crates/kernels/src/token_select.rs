@@ -5,8 +5,8 @@
 //! selected = the kept tokens, in the order of `indices`
 //! extra    = sum over the tokens of t r / (sum r + 1e-8)      (the mean of the dropped ones; 0 where all are kept)
 //! ```
-//! Backward the mask counts as a function of the scores, so it has a gradient too. With gradients S of `selected` and E of
-//! `extra`:
+//! Backward the mask counts as a function of the scores, so it has a gradient too. With gradients S of `selected` and E
+//! of `extra`:
 //!
 //! ```text
 //! dt    = S_j on the token kept at place j, E / (sum r + 1e-8) on a dropped one
@@ -14,7 +14,7 @@
 //! ```
 //! Where all tokens are kept nothing flows through `extra`.
 //!
-//! The form of the extra token is that of the fused token of Liang et al., "Not all patches are what you need: expediting
+//! The extra token has the form of the fused token of Liang et al., "Not all patches are what you need: expediting
 //! vision transformers via token reorganizations" (EViT), ICLR 2022, with equal weights.
 
 use rayon::prelude::*;
@@ -22,7 +22,7 @@ use rayon::prelude::*;
 use crate::reduce::{LANES, sum_lanes};
 use crate::simd::multiversion;
 
-/// Keeps the division finite where nothing is dropped.
+/// Part of the definition; it vanishes beside a count of 1 or more, and a count of 0 is never divided by.
 const EPSILON: f32 = 1e-8;
 
 /// Sizes of one selection: tokens are `[batch, tokens, width]`, kept indices `[batch, kept]`.
@@ -291,7 +291,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn any_shape_agrees_with_the_masked_sums(batch in 0usize..5, count in 1usize..20, part in 0usize..20, width in 0usize..40) {
+        fn any_shape_agrees_with_the_masked_sums(
+            batch in 0usize..5, count in 1usize..20, part in 0usize..20, width in 0usize..40,
+        ) {
             let shape = TokenShape { batch, tokens: count, kept: part % (count + 1), width };
             let TokenShape { kept, .. } = shape;
             let tokens = normal(0, batch * count * width);
@@ -306,7 +308,8 @@ mod tests {
 
             for item in 0..batch {
                 let token = |t: usize, c: usize| f64::from(tokens[(item * count + t) * width + c]);
-                let at = |values: &[f32], row: usize, c: usize| f64::from(values[(item * (kept + 1) + row) * width + c]);
+                let first = item * (kept + 1);
+                let at = |values: &[f32], row: usize, c: usize| f64::from(values[(first + row) * width + c]);
                 let place = |t: usize| indices[item * kept..][..kept].iter().position(|&index| index as usize == t);
                 let r: Vec<f64> = (0..count).map(|t| f64::from(place(t).is_none())).collect();
                 let sum = r.iter().sum::<f64>() + 1e-8;
@@ -340,8 +343,10 @@ mod tests {
             let (mut apart_mask, mut apart_dt, mut apart_dmask) = (mask.clone(), dt.clone(), dmask.clone());
             token_select(&tokens, &indices, shape, &mut selected, &mut extra, &mut apart_mask);
             let split = |joined: &[f32]| -> (Vec<f32>, Vec<f32>) {
-                let rows = |item: usize| joined[item * (kept + 1) * width..][..(kept + 1) * width].split_at(kept * width);
-                ((0..batch).flat_map(|item| rows(item).0).copied().collect(), (0..batch).flat_map(|item| rows(item).1).copied().collect())
+                let len = (kept + 1) * width;
+                let rows = |item: usize| joined[item * len..][..len].split_at(kept * width);
+                let selected = (0..batch).flat_map(|item| rows(item).0).copied().collect();
+                (selected, (0..batch).flat_map(|item| rows(item).1).copied().collect())
             };
             prop_assert_eq!(split(&out), (selected, extra.clone()));
             let (ds, de) = split(&gradient);

@@ -56,8 +56,8 @@ const DIGITS: [(u32, u32); 3] = [(20, 11), (10, 10), (0, 10)];
 
 /// `mask` = 1 on the `count` values of the whole tensor that are largest in size, abs(x), else 0.
 ///
-/// The smallest size that is kept is found digit by digit from histograms (radix selection): every pass reads the values
-/// on all threads, nothing is copied or sorted, and no input is slow.
+/// The smallest size that is kept is found digit by digit from histograms (radix selection): every pass reads the
+/// values on all threads, nothing is copied or sorted, and no input is slow.
 ///
 /// # Panics
 /// If `count` exceeds the number of values, or `mask` has another length.
@@ -202,7 +202,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_agree_with_a_stable_sort(rows in 0usize..40, row_len in 1usize..70, part in 0usize..70, seed in 0u64..1000) {
+        fn rows_agree_with_a_stable_sort(
+            rows in 0usize..40, row_len in 1usize..70, part in 0usize..70, seed in 0u64..1000,
+        ) {
             let (scores, k) = (values(seed, rows * row_len), part % (row_len + 1));
             let mut indices = vec![u32::MAX; rows * k];
             top_k(&scores, row_len, k, &mut indices);

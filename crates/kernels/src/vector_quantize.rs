@@ -16,8 +16,9 @@
 //! counts = decay counts + (1 - decay) n_j          sums = decay sums + (1 - decay) sum of the rows of code j
 //! c_j    = sums_j / ((counts_j + epsilon) / (total + k epsilon) total),    total = sum of counts
 //! ```
-//! Sources: van den Oord, Vinyals, Kavukcuoglu, "Neural discrete representation learning", NeurIPS 2017, with its published
-//! code for the smoothing; Fifty et al., "Restructuring vector quantization with the rotation trick", ICLR 2025.
+//! Sources: van den Oord, Vinyals, Kavukcuoglu, "Neural discrete representation learning", NeurIPS 2017, and its
+//! published code for the smoothing; Fifty et al., "Restructuring vector quantization with the rotation trick", ICLR
+//! 2025.
 
 use rayon::prelude::*;
 
@@ -26,10 +27,10 @@ use crate::matmul::{Matrix, matmul_here};
 use crate::reduce::LANES;
 use crate::simd::multiversion;
 
-/// Rows of `x` that one task searches for; a multiple of [`LANES`].
+/// Rows of `x` that one task searches for; a multiple of [`STRIP`].
 const ROWS: usize = 128;
 
-/// Codes of one block of scores: 256 KiB of scores, which stay in the second cache.
+/// Codes of one block: with [`ROWS`] it makes 256 KiB of products, which stay in the second-level cache.
 const CODES: usize = 512;
 
 /// Half the distance between 1 and the next float.
@@ -39,7 +40,7 @@ const UNIT: f64 = 1.0 / (1 << 24) as f64;
 const DOUBLE_UNIT: f64 = f64::EPSILON / 2.0;
 
 /// The distance between 0 and the next float.
-const TINY: f64 = 0.0;
+const TINY: f64 = 1.401_298_464_324_817e-45;
 
 /// The index of the nearest code of each row of `x` by Euclidean distance; of equally near codes the lowest.
 ///
@@ -62,13 +63,13 @@ pub fn nearest(x: &[f32], codebook: &[f32], dims: usize, indices: &mut [u32]) {
     indices
         .par_chunks_mut(ROWS)
         .zip(x.par_chunks(ROWS * dims))
-        .for_each_init(buffer, |scores, (indices, x)| codes.search(x, scores, indices));
+        .for_each_init(buffer, |products, (indices, x)| codes.search(x, products, indices));
 }
 
 /// A codebook and what the search needs to know of each code.
 ///
-/// In the following u is [`UNIT`], |x| the norm of a row, |c| that of a code, and d the dimensions. Computed in `f32`, the
-/// score s = h - p, with h = |c|^2 / 2 and p = x . c, misses the true one by at most
+/// In the following u is [`UNIT`], |x| the norm of a row, |c| that of a code, and d the dimensions. Computed in `f32`,
+/// the score s = h - p, with h = |c|^2 / 2 and p = x . c, misses the true one by at most
 ///
 /// ```text
 /// u h                                     h was rounded from a double
@@ -83,9 +84,9 @@ pub fn nearest(x: &[f32], codebook: &[f32], dims: usize, indices: &mut [u32]) {
 /// ```text
 /// e = |x| slope + offset,     slope = 1.02 (d + 6) u |c|,     offset = 2 u |c|^2 + (d + 8) TINY
 /// ```
-/// The sums in `f64` that define the answer are themselves off by a share of (d + 2) 2^-53 of the squared distance, which
-/// is at most 2 (|x|^2 + |c|^2). Scores are half of squared distances, less |x|^2 / 2. So the share of |c|^2 goes into the
-/// offset, and that of |x|^2 is added to the bounds of the row.
+/// The sums in `f64` that define the answer are themselves off by a share of (d + 2) 2^-53 of the squared distance,
+/// which is at most 2 (|x|^2 + |c|^2). Scores are half of squared distances, less |x|^2 / 2. So the share of |c|^2 goes
+/// into the offset, and that of |x|^2 is added to the bounds of the row.
 struct Codes<'a> {
     values: &'a [f32],
     dims: usize,
@@ -123,8 +124,8 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// Finds the nearest codes of up to [`ROWS`] rows; `scores` is only scratch space.
-    fn search(&self, x: &[f32], scores: &mut [f32], indices: &mut [u32]) {
+    /// Finds the nearest codes of up to [`ROWS`] rows; `products` is only scratch space.
+    fn search(&self, x: &[f32], products: &mut [f32], indices: &mut [u32]) {
         let (rows, dims) = (indices.len(), self.dims);
         let mut found = Found::default();
         let mut norms = [0.0; ROWS];
@@ -138,8 +139,8 @@ impl<'a> Codes<'a> {
                 (&self.half[first..][..count], &self.slope[first..][..count], &self.offset[first..][..count]);
             let codes = Matrix::rows(&self.values[first * dims..], dims);
             // One row of products a code, so that neighbouring rows of `x` fill the lanes of the search.
-            matmul_here(codes, Matrix::rows(x, dims).transposed(), [count, rows, dims], scores, false);
-            best_of_block(scores, rows, half, slope, offset, first as u32, &mut found);
+            matmul_here(codes, Matrix::rows(x, dims).transposed(), [count, rows, dims], products, false);
+            best_of_block(products, rows, half, slope, offset, first as u32, &mut found);
         }
         let mut candidates = Vec::new();
         for (row, index) in indices.iter_mut().enumerate() {
@@ -154,7 +155,7 @@ impl<'a> Codes<'a> {
                     *index = found.index[row];
                     continue;
                 }
-                self.candidates(x, norm as f32, limit, &mut scores[..CODES.min(self.half.len())], &mut candidates);
+                self.candidates(x, norm as f32, limit, products, &mut candidates);
             } else {
                 candidates.extend(0..self.half.len() as u32);
             }
@@ -163,12 +164,12 @@ impl<'a> Codes<'a> {
     }
 
     /// The codes whose lower bound does not exceed `limit`.
-    fn candidates(&self, x: &[f32], norm: f32, limit: f64, scores: &mut [f32], candidates: &mut Vec<u32>) {
+    fn candidates(&self, x: &[f32], norm: f32, limit: f64, products: &mut [f32], candidates: &mut Vec<u32>) {
         for first in (0..self.half.len()).step_by(CODES) {
             let count = CODES.min(self.half.len() - first);
             let codes = Matrix::rows(&self.values[first * self.dims..], self.dims);
-            matmul_here(codes, Matrix::rows(x, 1), [count, 1, self.dims], scores, false);
-            candidates.extend((first..).zip(&scores[..count]).filter_map(|(code, product)| {
+            matmul_here(codes, Matrix::rows(x, 1), [count, 1, self.dims], products, false);
+            candidates.extend((first..).zip(&products[..count]).filter_map(|(code, product)| {
                 let (low, _) = bounds(*product, norm, self.half[code], self.slope[code], self.offset[code]);
                 (f64::from(low) <= limit).then_some(code as u32)
             }));
@@ -241,8 +242,16 @@ fn bounds(product: f32, norm: f32, half: f32, slope: f32, offset: f32) -> (f32, 
 const STRIP: usize = 2 * LANES;
 
 multiversion! {
-    /// Takes the `scores` `[codes, rows]` of a block of codes, the first of which is `first`, into account.
-    fn best_of_block(scores: &[f32], rows: usize, half: &[f32], slope: &[f32], offset: &[f32], first: u32, found: &mut Found) {
+    /// Takes a block of codes, the first of which is `first`, into account; `products` is `[codes, rows]`.
+    fn best_of_block(
+        products: &[f32],
+        rows: usize,
+        half: &[f32],
+        slope: &[f32],
+        offset: &[f32],
+        first: u32,
+        found: &mut Found,
+    ) {
         for strip in (0..rows).step_by(STRIP) {
             let width = STRIP.min(rows - strip);
             let (mut norms, mut index) = ([0.0; STRIP], [0; STRIP]);
@@ -254,11 +263,11 @@ multiversion! {
             highest.copy_from_slice(&found.highest[strip..][..STRIP]);
             let mut padded = [0.0; STRIP];
             for (code, ((half, slope), offset)) in half.iter().zip(slope).zip(offset).enumerate() {
-                let products = &scores[code * rows + strip..][..width];
-                let products = match products.as_array::<STRIP>() {
+                let some = &products[code * rows + strip..][..width];
+                let products = match some.as_array::<STRIP>() {
                     Some(products) => products,
                     None => {
-                        padded[..width].copy_from_slice(products);
+                        padded[..width].copy_from_slice(some);
                         &padded
                     }
                 };
@@ -428,7 +437,7 @@ impl Middle {
     }
 }
 
-/// Moves `counts` `[k]` and `sums` `[k, dims]` towards the rows of `x` that chose each code, and the codebook with them.
+/// Moves `counts` `[k]` and `sums` `[k, dims]` towards the rows of `x` that chose each code, and the codebook too.
 ///
 /// The codebook stays as it is while the counts are all 0.
 ///
@@ -532,13 +541,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
         #[test]
-        fn nearest_agrees_with_distances_in_f64(rows in 0usize..300, k in 1usize..1200, dims in 1usize..40, seed in 0u64..1000) {
+        fn nearest_agrees_with_distances_in_f64(
+            rows in 0usize..300, k in 1usize..1200, dims in 1usize..40, seed in 0u64..1000,
+        ) {
             check(&normal(seed, rows * dims), &normal(seed + 5000, k * dims), dims);
         }
 
         #[test]
-        fn ties_and_near_ties_are_told_apart(rows in 1usize..200, half in 1usize..40, dims in 1usize..40, offset in 0u32..8, seed in 0u64..1000) {
-            // Codes in pairs that differ by an ulp or not at all, far from the origin; rows lie on codes, between two, or near.
+        fn ties_and_near_ties_are_told_apart(
+            rows in 1usize..200, half in 1usize..40, dims in 1usize..40, offset in 0u32..8, seed in 0u64..1000,
+        ) {
+            // Codes in pairs that differ by an ulp or not at all, far from the origin; rows on codes, between, or near.
             let random = Random::new(seed, 0, 1);
             let offset = 10f32.powi(offset as i32) - 1.0;
             let mut codebook: Vec<f32> = normal(seed, half * dims).iter().map(|c| c + offset).collect();
@@ -562,11 +575,15 @@ mod tests {
         }
 
         #[test]
-        fn any_magnitude_of_rows_and_codes(x_power in -44i32..38, code_power in -44i32..38, mixed in any::<bool>(), dims in 1usize..20, seed in 0u64..1000) {
+        fn any_magnitude_of_rows_and_codes(
+            x_power in -44i32..38, code_power in -44i32..38, mixed in any::<bool>(), dims in 1usize..20,
+            seed in 0u64..1000,
+        ) {
             let scaled = |seed: u64, len: usize, power: i32| -> Vec<f32> {
                 let random = Random::new(seed, 0, 2);
                 let power = |i: u64| if mixed { power + random.below(i / dims as u64, 9) as i32 - 4 } else { power };
-                normal(seed, len).into_iter().zip(0..).map(|(x, i)| (f64::from(x) * 10f64.powi(power(i))).clamp(-3e38, 3e38) as f32).collect()
+                let value = |(x, i)| (f64::from(x) * 10f64.powi(power(i))).clamp(-3e38, 3e38) as f32;
+                normal(seed, len).into_iter().zip(0..).map(value).collect()
             };
             check(&scaled(seed, 60 * dims, x_power), &scaled(seed + 5000, 50 * dims, code_power), dims);
         }
@@ -630,11 +647,11 @@ mod tests {
     fn ordinary_rows_need_no_second_look() {
         let (x, codebook) = (normal(1, ROWS * 64), normal(2, CODES * 64));
         let codes = Codes::new(&codebook, 64);
-        let (mut scores, mut found) = (vec![0.0; ROWS * CODES], Found::default());
+        let (mut products, mut found) = (vec![0.0; ROWS * CODES], Found::default());
         x.chunks(64).zip(&mut found.norms).for_each(|(x, norm)| *norm = inner(x, x).sqrt() as f32);
         let view = Matrix::rows(&x, 64).transposed();
-        matmul_here(Matrix::rows(&codebook, 64), view, [CODES, ROWS, 64], &mut scores, false);
-        best_of_block(&scores, ROWS, &codes.half, &codes.slope, &codes.offset, 0, &mut found);
+        matmul_here(Matrix::rows(&codebook, 64), view, [CODES, ROWS, 64], &mut products, false);
+        best_of_block(&products, ROWS, &codes.half, &codes.slope, &codes.offset, 0, &mut found);
         assert!(found.second.iter().zip(&found.highest).filter(|(second, highest)| second <= highest).count() <= 1);
     }
 

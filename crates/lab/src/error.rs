@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use hardgrad::categorical::CategoricalError;
 use hardgrad::layers::PackError;
 use hardgrad::parameters::ParameterError;
 use hardgrad_runtime::PackedError;
@@ -8,6 +9,7 @@ use thiserror::Error;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::files::FileError;
+use crate::objectives::ObjectiveError;
 
 /// Anything that can go wrong in the lab; one line each, with the thing and the mend.
 #[derive(Debug, Error)]
@@ -15,6 +17,20 @@ pub enum LabError {
     /// A config, or a change to one.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// An objective.
+    #[error(transparent)]
+    Objective(#[from] ObjectiveError),
+    /// An estimator.
+    #[error(transparent)]
+    Estimator(#[from] CategoricalError),
+    /// A picture that could not be drawn.
+    #[error("{}: the picture cannot be drawn: {problem}", path.display())]
+    Picture {
+        /// The file it was meant for.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A data set or an image.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -122,6 +138,13 @@ fn packed_message(path: &Path, problem: &PackedError) -> String {
 impl LabError {
     /// True where the caller asked for something that cannot be, false where something failed on the way.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::RunExists { .. } | Self::Usage(_))
+        match self {
+            Self::Config(_) | Self::RunExists { .. } | Self::Usage(_) | Self::Objective(_) => true,
+            // What a run meets on its way is a failure; names, settings and sizes are the caller's.
+            Self::Estimator(error) => {
+                !matches!(error, CategoricalError::NotFinite { .. } | CategoricalError::CostShape { .. })
+            }
+            _ => false,
+        }
     }
 }

@@ -5,16 +5,21 @@
 //! fills. The way of data: files -> [`data`] -> batches -> network -> loss -> gradients -> optimizer -> checkpoint ->
 //! packed model -> verification on held-out images -> report.
 
+pub mod bench;
 pub mod chart;
+pub mod compare;
 pub mod config;
 pub mod data;
+pub mod diagnose;
 mod error;
 mod evaluate;
 mod export;
 pub mod files;
 mod inspect;
 mod network;
+pub mod objectives;
 pub mod operators;
+mod operator_plots;
 mod plot;
 mod predict;
 mod run;
@@ -26,9 +31,12 @@ use serde::Serialize;
 pub use config::Config;
 pub use error::LabError;
 pub use evaluate::{Evaluation, evaluate_run};
+pub use hardgrad::categorical::{ESTIMATORS, TemperatureKind, TemperatureSchedule};
+pub use hardgrad::settings::Setting;
 pub use export::{Export, export_run};
 pub use inspect::{Inspection, inspect};
 pub use network::{ConvNet, NetworkShape};
+pub use operator_plots::write_operator_plots;
 pub use predict::{Prediction, predict};
 pub use run::{Row, Run, Summary};
 pub use train::{Event, Stage, Start, train};

@@ -23,6 +23,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "two antithetic samples of Bernoulli variables, merged",
     unbiased: true,
     uses_temperature: false,
+    least_temperature: 0.0,
     binary: true,
     settings: &[],
     make: |_| Box::new(Arm),

@@ -1,8 +1,9 @@
 use burn::tensor::Tensor;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{Setting, check, cost_of_sample, flatten};
+use super::estimator::{check, cost_of_sample, flatten};
 use super::{CategoricalError, Cost, Entry, Estimator, sample, straight_through_categorical};
+use crate::settings::Setting;
 
 /// Straight-through with temperatures of their own for sampling and for the gradient.
 ///
@@ -22,6 +23,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "straight-through with a temperature for sampling and another for the gradient",
     unbiased: false,
     uses_temperature: true,
+    least_temperature: 0.0,
     binary: false,
     settings: &[Setting {
         key: "forward_temperature",

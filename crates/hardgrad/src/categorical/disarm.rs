@@ -24,6 +24,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "ARM averaged over what does not change its samples",
     unbiased: true,
     uses_temperature: false,
+    least_temperature: 0.0,
     binary: true,
     settings: &[],
     make: |_| Box::new(DisArm),

@@ -1,5 +1,7 @@
 use thiserror::Error;
 
+use crate::settings::SettingError;
+
 /// Why an estimator cannot be made or used.
 #[derive(Debug, Error, PartialEq)]
 pub enum CategoricalError {
@@ -11,27 +13,13 @@ pub enum CategoricalError {
         /// All names.
         known: String,
     },
-    /// A setting that the estimator does not have.
-    #[error("estimator {estimator}: unknown setting {key}; {known}")]
-    UnknownSetting {
-        /// The estimator.
-        estimator: &'static str,
-        /// The setting.
-        key: String,
-        /// What it has.
-        known: String,
-    },
-    /// A setting that is out of range or no number.
-    #[error("estimator {estimator}: {key} must be {expected}, got {found}")]
+    /// A setting that cannot be.
+    #[error("estimator {estimator}: {problem}")]
     Setting {
         /// The estimator.
         estimator: &'static str,
-        /// The setting.
-        key: String,
-        /// What it must be.
-        expected: &'static str,
-        /// What it is.
-        found: String,
+        /// What is wrong.
+        problem: SettingError,
     },
     /// A temperature that the estimator cannot have.
     #[error("estimator {estimator}: the temperature must be {expected}, got {found}")]

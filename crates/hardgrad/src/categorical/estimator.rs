@@ -4,6 +4,7 @@ use hardgrad_kernels::reduce::all_finite;
 
 use super::{CategoricalError, ESTIMATORS};
 use crate::flex::values;
+use crate::settings::{self, Setting};
 
 /// What choices cost: one-hot (or relaxed) choices `[batch, variables, categories]` in, one value a row `[batch]` out.
 ///
@@ -54,28 +55,13 @@ pub struct Entry {
     pub unbiased: bool,
     /// Whether a temperature changes it.
     pub uses_temperature: bool,
+    /// The least temperature that it can have; above 0 in any case.
+    pub least_temperature: f32,
     /// Whether it works on two categories only.
     pub binary: bool,
     /// Settings with their default and what they must be.
     pub settings: &'static [Setting],
     pub(super) make: fn(&[f64]) -> Box<dyn Estimator>,
-}
-
-/// A number that an estimator can be given as `name:key=value`.
-#[derive(Debug)]
-pub struct Setting {
-    /// The word.
-    pub key: &'static str,
-    /// Its value when nothing is said.
-    pub default: f64,
-    /// What it must be, in words.
-    pub expected: &'static str,
-    pub(super) valid: fn(f64) -> bool,
-}
-
-/// A whole number of samples, at least `least`.
-pub(super) const fn samples(default: f64, expected: &'static str, valid: fn(f64) -> bool) -> Setting {
-    Setting { key: "samples", default, expected, valid }
 }
 
 /// The estimator that `description` names, such as `reinmax` or `gumbel_rao:samples=100`.
@@ -89,36 +75,13 @@ pub(super) const fn samples(default: f64, expected: &'static str, valid: fn(f64)
 /// assert!(by_name("gumbel_rao:samples=0").is_err());
 /// ```
 pub fn by_name(description: &str) -> Result<Box<dyn Estimator>, CategoricalError> {
-    let mut parts = description.split(':');
-    let name = parts.next().unwrap_or_default();
-    let entry =
-        ESTIMATORS.iter().find(|entry| entry.name == name).ok_or_else(|| CategoricalError::UnknownEstimator {
-            name: name.to_string(),
-            known: ESTIMATORS.map(|entry| entry.name).join(", "),
-        })?;
-    let mut numbers: Vec<f64> = entry.settings.iter().map(|setting| setting.default).collect();
-    for part in parts {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        let place = entry.settings.iter().position(|setting| setting.key == key);
-        let place = place.ok_or_else(|| CategoricalError::UnknownSetting {
-            estimator: entry.name,
-            key: key.to_string(),
-            known: match entry.settings {
-                [] => "it has none".to_string(),
-                settings => {
-                    format!("expected {}", settings.iter().map(|setting| setting.key).collect::<Vec<_>>().join(", "))
-                }
-            },
-        })?;
-        let setting = &entry.settings[place];
-        let number = value.parse().ok().filter(|number| (setting.valid)(*number));
-        numbers[place] = number.ok_or_else(|| CategoricalError::Setting {
-            estimator: entry.name,
-            key: key.to_string(),
-            expected: setting.expected,
-            found: format!("{value:?}"),
-        })?;
-    }
+    let name = settings::name(description);
+    let entry = ESTIMATORS.iter().find(|entry| entry.name == name).ok_or_else(|| CategoricalError::UnknownEstimator {
+        name: name.to_string(),
+        known: ESTIMATORS.map(|entry| entry.name).join(", "),
+    })?;
+    let numbers = settings::read(entry.settings, description);
+    let numbers = numbers.map_err(|problem| CategoricalError::Setting { estimator: entry.name, problem })?;
     Ok((entry.make)(&numbers))
 }
 

@@ -3,9 +3,10 @@ use burn::tensor::activation::softmax;
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{Setting, check, cost_of_sample, flatten};
+use super::estimator::{check, cost_of_sample, flatten};
 use super::straight_through::composed_one_hot;
 use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
+use crate::settings::Setting;
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 
@@ -54,6 +55,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "straight-through with logits moved so that the sampled category leads by a gap",
     unbiased: false,
     uses_temperature: true,
+    least_temperature: 0.0,
     binary: false,
     settings: &[Setting {
         key: "gap",

@@ -3,11 +3,12 @@ use burn::tensor::activation::{log_softmax, softmax};
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, cost_of_sample, flatten, samples};
+use super::estimator::{check, cost_of_sample, flatten};
 use super::sampling::uniform;
 use super::straight_through::composed_one_hot;
 use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
 use crate::custom_gradient::{custom_vjp, exactly};
+use crate::settings::Setting;
 use crate::flex::{on_flex, tensor, values};
 
 /// Hard Gumbel-softmax whose gradient is averaged over Gumbel noise that leads to the same choice.
@@ -67,10 +68,14 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "hard Gumbel-softmax with its gradient averaged over noise that leads to the same choice",
     unbiased: false,
     uses_temperature: true,
+    least_temperature: 0.0,
     binary: false,
-    settings: &[samples(10.0, "a whole number from 1 to 10000", |value| {
-        (1.0..=1e4).contains(&value) && value.fract() == 0.0
-    })],
+    settings: &[Setting {
+        key: "samples",
+        default: 10.0,
+        expected: "a whole number from 1 to 10000",
+        valid: |value| (1.0..=1e4).contains(&value) && value.fract() == 0.0,
+    }],
     make: |settings| Box::new(GumbelRao { samples: settings[0] as usize }),
 };
 

@@ -46,6 +46,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "score function with the relaxed cost as a control variate of learned weight",
     unbiased: true,
     uses_temperature: true,
+    least_temperature: 0.0,
     binary: false,
     settings: &[],
     make: |_| Box::new(Rebar::new()),

@@ -2,8 +2,9 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{Setting, check_finite, evaluate, flatten, samples, with_gradient};
+use super::estimator::{check_finite, evaluate, flatten, with_gradient};
 use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
+use crate::settings::Setting;
 
 /// The score function estimator without a baseline (REINFORCE).
 ///
@@ -46,6 +47,7 @@ pub(super) static NO_BASELINE: Entry = Entry {
     summary: "score function without baseline",
     unbiased: true,
     uses_temperature: false,
+    least_temperature: 0.0,
     binary: false,
     settings: &[],
     make: |_| Box::new(Reinforce),
@@ -56,6 +58,7 @@ pub(super) static MOVING_AVERAGE: Entry = Entry {
     summary: "score function, minus the moving average of the costs",
     unbiased: true,
     uses_temperature: false,
+    least_temperature: 0.0,
     binary: false,
     settings: &[Setting {
         key: "decay",
@@ -71,10 +74,14 @@ pub(super) static LEAVE_ONE_OUT: Entry = Entry {
     summary: "score function with several samples, minus the mean cost of the others",
     unbiased: true,
     uses_temperature: false,
+    least_temperature: 0.0,
     binary: false,
-    settings: &[samples(2.0, "a whole number from 2 to 10000", |value| {
-        (2.0..=1e4).contains(&value) && value.fract() == 0.0
-    })],
+    settings: &[Setting {
+        key: "samples",
+        default: 2.0,
+        expected: "a whole number from 2 to 10000",
+        valid: |value| (2.0..=1e4).contains(&value) && value.fract() == 0.0,
+    }],
     make: |settings| Box::new(LeaveOneOut { samples: settings[0] as usize }),
 };
 

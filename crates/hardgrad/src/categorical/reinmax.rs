@@ -50,6 +50,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "straight-through of second order",
     unbiased: false,
     uses_temperature: true,
+    least_temperature: 1.0,
     binary: false,
     settings: &[],
     make: |_| Box::new(ReinMax),
@@ -66,7 +67,7 @@ impl Estimator for ReinMax {
         temperature: f32,
         random: &Random,
     ) -> Result<Option<Tensor<3>>, CategoricalError> {
-        check(self.name(), &logits, temperature, 1.0)?;
+        check(self.name(), &logits, temperature, ENTRY.least_temperature)?;
         let (dims, logits) = (logits.dims(), flatten(logits));
         let choice = sample(&logits, random);
         Ok(Some(reinmax(logits, choice, temperature).reshape(dims)))

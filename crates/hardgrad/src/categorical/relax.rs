@@ -4,10 +4,11 @@ use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{Setting, check, evaluate, with_gradient};
+use super::estimator::{check, evaluate, with_gradient};
 use super::rebar::Draw;
 use super::reinforce::a_row;
 use super::{CategoricalError, Cost, Entry, Estimator};
+use crate::settings::Setting;
 
 /// The score function with a control variate that a small network learns.
 ///
@@ -40,6 +41,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "score function with a control variate that a small network learns",
     unbiased: true,
     uses_temperature: true,
+    least_temperature: 0.0,
     binary: false,
     settings: &[
         Setting {

@@ -53,6 +53,7 @@ pub(super) static ENTRY: Entry = Entry {
     summary: "one-hot sample forward, softmax backward",
     unbiased: false,
     uses_temperature: true,
+    least_temperature: 0.0,
     binary: false,
     settings: &[],
     make: |_| Box::new(StraightThrough),

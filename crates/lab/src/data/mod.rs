@@ -11,6 +11,7 @@
 //! becomes a [`DataError`] that names the file and the mend.
 
 mod check;
+pub(crate) mod digits;
 mod embedded;
 mod error;
 mod idx;

@@ -1,0 +1,316 @@
+//! The gradient microscope: how good is an estimator's gradient?
+//!
+//! [`diagnose`] holds the estimates of a method against the exact gradient of the expected cost: by enumeration of all
+//! choices, variable by variable where the cost allows, or, where there are too many, against an unbiased reference with a
+//! stated number of samples. Methods are the estimators of [`hardgrad::categorical`] or hard operators with their surrogate
+//! ([`operator`]).
+
+mod exact;
+mod operator;
+mod report;
+mod statistics;
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use hardgrad::categorical::{self, CategoricalError, ESTIMATORS, Estimator};
+use hardgrad::random::Random;
+use hardgrad::settings;
+use serde::Serialize;
+
+use crate::objectives::{self, Objective, Size};
+use crate::{LabError, files};
+
+pub use operator::OPERATOR_METHODS;
+use report::{to_csv, to_svg};
+pub use statistics::Interval;
+
+pub(crate) use exact::softmax;
+use exact::{Reference, exact, reference};
+use statistics::Groups;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Estimators and hard operators, by name; all estimators that suit the objective where empty.
+    pub methods: Vec<String>,
+    /// The objective, by name.
+    pub objective: String,
+    /// Variables; the objective's usual number where absent.
+    pub variables: Option<usize>,
+    /// Categories of each variable.
+    pub categories: usize,
+    /// Temperatures at which estimators that have one are measured.
+    pub temperatures: Vec<f32>,
+    /// Estimates of each method.
+    pub samples: usize,
+    /// Samples of the reference, where the exact gradient is out of reach.
+    pub reference_samples: usize,
+    /// Standard deviation of the logits.
+    pub spread: f32,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// Estimates before those that are measured, in which learned control variates and baselines settle.
+const WARM_UP: usize = 20_000;
+
+/// Inputs of an objective that has inputs.
+const CONTEXTS: usize = 4;
+
+/// Rows of one evaluation.
+const ROWS: usize = 2_048;
+
+/// How good the gradients of some methods are.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnosis {
+    /// The objective, as it was asked for.
+    pub objective: String,
+    /// Variables.
+    pub variables: usize,
+    /// Categories of each.
+    pub categories: usize,
+    /// How the true gradient was found.
+    pub reference: String,
+    /// Its norm.
+    pub gradient_norm: f64,
+    /// Estimates of each method.
+    pub samples: usize,
+    /// A row for each method and temperature.
+    pub rows: Vec<Row>,
+}
+
+/// How good the gradient of one method is; all with 95 % confidence intervals.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The method, as it was asked for.
+    pub method: String,
+    /// Its temperature, where it has one.
+    pub temperature: Option<f32>,
+    /// Norm of the mean estimate minus the true gradient.
+    pub bias: Interval,
+    /// The same as a share of the norm of the true gradient.
+    pub relative_bias: Interval,
+    /// Sum over the coordinates of the variance of an estimate.
+    pub variance: Interval,
+    /// Mean squared distance of an estimate from the true gradient.
+    pub mean_squared_error: Interval,
+    /// Mean cosine of an estimate with the true gradient.
+    pub cosine: Interval,
+    /// Cosine of the mean estimate with the true gradient.
+    pub cosine_of_mean: Interval,
+    /// Mean share of the coordinates that have the sign of the true gradient.
+    pub sign_agreement: Interval,
+}
+
+/// What a diagnosis tells while it runs.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// So many measurements will be made.
+    Begin(u64),
+    /// One begins.
+    Method(String),
+    /// One is done.
+    Done,
+}
+
+/// Measures the methods.
+///
+/// # Errors
+/// If a name, a setting or a size cannot be, or a method does not suit the objective.
+pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Diagnosis, LabError> {
+    check(request)?;
+    if request.methods.iter().any(|method| operator::is_operator(method)) {
+        return operator::diagnose(request, tell);
+    }
+    let objective =
+        objectives::by_name(&request.objective, request.variables, request.categories, request.seed)?;
+    let methods = methods(request, objective.size());
+    let measurements = measurements(&methods, &request.temperatures)?;
+    tell(Progress::Begin(measurements.len() as u64));
+    let problem = Problem::new(objective.as_ref(), request);
+    let truth = match exact(&problem) {
+        Some(truth) => truth,
+        None => reference(&problem, request.reference_samples, request.seed)?,
+    };
+    let mut rows = Vec::new();
+    for (method, temperature) in measurements {
+        tell(Progress::Method(label(&method, temperature)));
+        let mut estimator = categorical::by_name(&method)?;
+        let groups = measure(&problem, estimator.as_mut(), temperature.unwrap_or(1.0), request, &truth)?;
+        rows.push(groups.row(method, temperature, &truth));
+        tell(Progress::Done);
+    }
+    let Size { variables, categories } = objective.size();
+    Ok(Diagnosis {
+        objective: request.objective.clone(),
+        variables,
+        categories,
+        reference: truth.description.clone(),
+        gradient_norm: truth.norm(),
+        samples: request.samples,
+        rows,
+    })
+}
+
+fn check(request: &Request) -> Result<(), LabError> {
+    let usage = |message: String| Err(LabError::Usage(message));
+    if request.samples < 2 * statistics::GROUPS {
+        return usage(format!("--samples must be at least {}, got {}", 2 * statistics::GROUPS, request.samples));
+    }
+    if request.reference_samples < 2 * statistics::GROUPS {
+        return usage(format!("--reference-samples must be at least {}", 2 * statistics::GROUPS));
+    }
+    if request.variables == Some(0) || request.variables.is_some_and(|variables| variables > 1 << 16) {
+        return usage("--variables must be from 1 to 65536".to_string());
+    }
+    if !(2..=1 << 12).contains(&request.categories) {
+        return usage(format!("--categories must be from 2 to 4096, got {}", request.categories));
+    }
+    if request.temperatures.is_empty() {
+        return usage("--temperatures must name at least one".to_string());
+    }
+    match request.temperatures.iter().find(|temperature| !(**temperature > 0.0 && temperature.is_finite())) {
+        Some(temperature) => usage(format!("--temperatures must be above 0, got {temperature}")),
+        None if !(request.spread >= 0.0 && request.spread.is_finite()) => {
+            usage(format!("--spread must be at least 0, got {}", request.spread))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The methods that were asked for, or all estimators that the number of categories suits.
+fn methods(request: &Request, size: Size) -> Vec<String> {
+    if !request.methods.is_empty() {
+        return request.methods.clone();
+    }
+    let suited = ESTIMATORS.iter().filter(|entry| !entry.binary || size.categories == 2);
+    suited.map(|entry| entry.name.to_string()).collect()
+}
+
+/// Each method with each temperature that it can have; once without where it has none.
+fn measurements(methods: &[String], temperatures: &[f32]) -> Result<Vec<(String, Option<f32>)>, LabError> {
+    let mut measurements = Vec::new();
+    for method in methods {
+        categorical::by_name(method)?;
+        let entry = ESTIMATORS.iter().find(|entry| entry.name == settings::name(method));
+        let entry = entry.expect("by_name knows it");
+        if !entry.uses_temperature {
+            measurements.push((method.clone(), None));
+            continue;
+        }
+        let possible = temperatures.iter().filter(|temperature| **temperature >= entry.least_temperature);
+        measurements.extend(possible.map(|temperature| (method.clone(), Some(*temperature))));
+    }
+    match measurements.is_empty() {
+        true => Err(LabError::Usage("no method can have these temperatures; reinmax needs at least 1".to_string())),
+        false => Ok(measurements),
+    }
+}
+
+fn label(method: &str, temperature: Option<f32>) -> String {
+    temperature.map_or_else(|| method.to_string(), |temperature| format!("{method} at temperature {temperature}"))
+}
+
+/// An objective at one point: fixed logits for fixed inputs. The gradient of all inputs together is one vector.
+struct Problem<'a> {
+    objective: &'a dyn Objective,
+    learner: objectives::Learner,
+    contexts: Vec<u32>,
+    /// `[contexts, variables, categories]`, row by row.
+    logits: Vec<f32>,
+}
+
+impl<'a> Problem<'a> {
+    fn new(objective: &'a dyn Objective, request: &Request) -> Self {
+        let learner = objective.learner(request.seed, request.spread);
+        let contexts: Vec<u32> = (0..objective.contexts().min(CONTEXTS) as u32).collect();
+        let logits = objective.logits(&learner, &contexts).inner();
+        let logits = logits.into_data().iter::<f32>().collect();
+        Self { objective, learner, contexts, logits }
+    }
+
+    /// Coordinates of the gradient.
+    fn dims(&self) -> usize {
+        self.logits.len()
+    }
+
+    /// Estimates of one call: `count` of them, one below the other, each `dims` long.
+    fn estimates(
+        &self,
+        estimator: &mut dyn Estimator,
+        count: usize,
+        temperature: f32,
+        random: &Random,
+    ) -> Result<Vec<f32>, CategoricalError> {
+        let Size { variables, categories } = self.objective.size();
+        let rows = count * self.contexts.len();
+        let logits = TensorData::new(self.logits.repeat(count), [rows, variables, categories]);
+        let logits = Tensor::<3>::from_data(logits, &Device::flex().autodiff()).require_grad();
+        let contexts = self.contexts.repeat(count);
+        let mut cost = |choices: Tensor<3>| self.objective.cost(&self.learner, choices, &contexts);
+        let costs = estimator.cost(logits.clone(), &mut cost, temperature, random)?;
+        let gradient = logits.grad(&costs.sum().backward());
+        Ok(gradient.map_or_else(|| vec![0.0; count * self.dims()], |gradient| gradient.into_data().iter().collect()))
+    }
+
+    /// Estimates of one call, as many as [`ROWS`] allows.
+    fn estimates_a_call(&self) -> usize {
+        (ROWS / self.contexts.len()).max(1)
+    }
+}
+
+/// The estimates of a method, after a warm-up.
+fn measure(
+    problem: &Problem<'_>,
+    estimator: &mut dyn Estimator,
+    temperature: f32,
+    request: &Request,
+    truth: &Reference,
+) -> Result<Groups, LabError> {
+    let a_call = problem.estimates_a_call();
+    let stateful = ["reinforce_moving_average", "rebar", "relax"].contains(&estimator.name());
+    if stateful {
+        // Small batches: what settles here settles by the number of calls.
+        let calls = WARM_UP / 64;
+        for call in 0..calls {
+            problem.estimates(estimator, 64, temperature, &Random::new(request.seed, call as u32, WARM_UP_STREAM))?;
+        }
+    }
+    let mut groups = Groups::new(problem.dims());
+    let mut done = 0;
+    let mut call = 0;
+    while done < request.samples {
+        let count = a_call.min(request.samples - done);
+        let random = Random::new(request.seed, call, MEASURE_STREAM);
+        let estimates = problem.estimates(estimator, count, temperature, &random)?;
+        for (index, estimate) in estimates.chunks_exact(problem.dims()).enumerate() {
+            groups.add(done + index, estimate, truth);
+        }
+        done += count;
+        call += 1;
+    }
+    Ok(groups)
+}
+
+/// Random streams of the three kinds of draws.
+const WARM_UP_STREAM: u32 = 100;
+const MEASURE_STREAM: u32 = 101;
+const REFERENCE_STREAM: u32 = 102;
+
+/// Writes `diagnose.csv`, `diagnose.json` and, where temperatures matter, `diagnose.svg` into a folder.
+///
+/// # Errors
+/// If a file cannot be written or the picture cannot be drawn.
+pub fn write(diagnosis: &Diagnosis, folder: &Path) -> Result<(), LabError> {
+    let picture = folder.join("diagnose.svg");
+    let json = serde_json::to_string_pretty(diagnosis).expect("a diagnosis is a plain struct");
+    files::create_folder(folder)?;
+    files::write_atomically(&folder.join("diagnose.csv"), to_csv(diagnosis).as_bytes())?;
+    files::write_atomically(&folder.join("diagnose.json"), json.as_bytes())?;
+    if diagnosis.rows.iter().any(|row| row.temperature.is_some()) {
+        let svg = to_svg(diagnosis).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
+        files::write_atomically(&picture, svg.as_bytes())?;
+    }
+    Ok(())
+}

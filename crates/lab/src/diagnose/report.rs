@@ -1,0 +1,65 @@
+use super::{Diagnosis, Interval, Row};
+use crate::chart::{self, Chart, Panel, Scale, Series};
+
+/// The columns of the CSV file, each with the ends of its interval.
+const MEASURES: [(&str, fn(&Row) -> Interval); 7] = [
+    ("bias", |row| row.bias),
+    ("relative_bias", |row| row.relative_bias),
+    ("variance", |row| row.variance),
+    ("mean_squared_error", |row| row.mean_squared_error),
+    ("cosine", |row| row.cosine),
+    ("cosine_of_mean", |row| row.cosine_of_mean),
+    ("sign_agreement", |row| row.sign_agreement),
+];
+
+/// The rows as CSV.
+pub(super) fn to_csv(diagnosis: &Diagnosis) -> String {
+    let mut csv = "method,temperature".to_string();
+    for (name, _) in MEASURES {
+        csv += &format!(",{name},{name}_low,{name}_high");
+    }
+    csv.push('\n');
+    for row in &diagnosis.rows {
+        csv += &row.method;
+        csv.push(',');
+        csv += &row.temperature.map_or_else(String::new, |temperature| temperature.to_string());
+        for (_, measure) in MEASURES {
+            let Interval { value, low, high } = measure(row);
+            csv += &format!(",{value},{low},{high}");
+        }
+        csv.push('\n');
+    }
+    csv
+}
+
+/// Bias and variance against temperature; methods without a temperature run across.
+///
+/// # Errors
+/// If the picture cannot be drawn.
+pub(super) fn to_svg(diagnosis: &Diagnosis) -> Result<String, String> {
+    let temperatures = diagnosis.rows.iter().filter_map(|row| row.temperature).map(f64::from);
+    let (low, high) = temperatures.fold((f64::INFINITY, 0.0f64), |(low, high), t| (low.min(t), high.max(t)));
+    let ends = if low < high { [low, high] } else { [0.5, 2.0] };
+    let mut methods: Vec<&str> = diagnosis.rows.iter().map(|row| row.method.as_str()).collect();
+    methods.dedup();
+    let panel = |title: &str, label: &str, measure: fn(&Row) -> Interval| {
+        methods.iter().fold(
+            Panel::new(title, "temperature", label).scales(Scale::Log, Scale::Log),
+            |panel, method| {
+                let (mut points, mut band) = (Vec::new(), Vec::new());
+                for row in diagnosis.rows.iter().filter(|row| row.method == *method) {
+                    let places = row.temperature.map_or(ends.to_vec(), |temperature| vec![f64::from(temperature)]);
+                    for place in places {
+                        let Interval { value, low, high } = measure(row);
+                        points.push((place, value));
+                        band.push((low, high));
+                    }
+                }
+                panel.with(Series::line(*method, points).band(band))
+            },
+        )
+    };
+    let bias = panel("bias", "norm of the mean error", |row| row.bias);
+    let variance = panel("variance", "sum over the coordinates", |row| row.variance);
+    chart::draw(&Chart::new([bias, variance]))
+}
