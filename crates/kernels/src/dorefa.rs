@@ -10,6 +10,8 @@
 use rayon::prelude::*;
 
 use crate::CHUNK;
+use crate::math::{square_of_sech, tanh};
+use crate::reduce::max_abs;
 use crate::simd::multiversion;
 use crate::slices::{binary, unary};
 
@@ -26,28 +28,18 @@ pub fn dorefa_activation_backward(x: &[f32], gradient: &[f32], input_gradient: &
 /// Quantised weights.
 pub fn dorefa_weight(x: &[f32], steps: f32, y: &mut [f32]) {
     let largest = largest_tanh(x);
-    unary(x, y, |x, y| {
-        for (y, x) in y.iter_mut().zip(x) {
-            let n = ((x.tanh() / (2.0 * largest) + 0.5) * steps).round_ties_even();
-            *y = (2.0 * n - steps) / steps;
-        }
-    });
+    unary(x, y, |x, y| weight_block(x, largest, steps, y));
 }
 
 /// Gradient of [`dorefa_weight`].
 pub fn dorefa_weight_backward(x: &[f32], gradient: &[f32], input_gradient: &mut [f32]) {
     let largest = largest_tanh(x);
-    binary(x, gradient, input_gradient, |x, gradient, out| {
-        for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
-            let t = x.tanh();
-            *out = gradient * (1.0 - t * t) / largest;
-        }
-    });
+    binary(x, gradient, input_gradient, |x, gradient, out| weight_backward_block(x, gradient, largest, out));
 }
 
 /// tanh grows with x, so its largest value is the tanh of the largest.
 fn largest_tanh(x: &[f32]) -> f32 {
-    let largest = x.par_chunks(CHUNK).map(crate::reduce::max_abs).reduce(|| 0.0, f32::max).tanh();
+    let largest = tanh(x.par_chunks(CHUNK).map(max_abs).reduce(|| 0.0, f32::max));
     if largest > 0.0 { largest } else { 1.0 }
 }
 
@@ -63,6 +55,23 @@ multiversion! {
     fn activation_backward_block(x: &[f32], gradient: &[f32], out: &mut [f32]) {
         for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
             *out = if *x >= 0.0 && *x <= 1.0 { *gradient } else { 0.0 };
+        }
+    }
+}
+
+multiversion! {
+    fn weight_block(x: &[f32], largest: f32, steps: f32, y: &mut [f32]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            let n = ((tanh(*x) / (2.0 * largest) + 0.5) * steps).round_ties_even();
+            *y = (2.0 * n - steps) / steps;
+        }
+    }
+}
+
+multiversion! {
+    fn weight_backward_block(x: &[f32], gradient: &[f32], largest: f32, out: &mut [f32]) {
+        for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
+            *out = gradient * square_of_sech(*x) / largest;
         }
     }
 }

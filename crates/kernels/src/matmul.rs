@@ -30,7 +30,9 @@ impl<'a> Matrix<'a> {
 
     /// The matrix that begins at row `row` and column `column`.
     fn from(self, row: usize, column: usize) -> Self {
-        Self { values: &self.values[row * self.row_stride + column * self.column_stride..], ..self }
+        // An operand without columns or rows may hold no values at all.
+        let first = (row * self.row_stride + column * self.column_stride).min(self.values.len());
+        Self { values: &self.values[first..], ..self }
     }
 
     fn holds(&self, rows: usize, columns: usize) -> bool {

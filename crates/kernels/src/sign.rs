@@ -7,7 +7,7 @@
 
 use crate::simd::multiversion;
 use crate::slices::{binary, unary};
-use crate::surrogate::Surrogate;
+use crate::surrogate::{Surrogate, for_known};
 
 /// `y` = the sign of `x`.
 pub fn sign(x: &[f32], y: &mut [f32]) {
@@ -29,9 +29,9 @@ multiversion! {
 
 multiversion! {
     fn backward_block(x: &[f32], gradient: &[f32], surrogate: Surrogate, out: &mut [f32]) {
-        for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
+        for_known!(surrogate, for ((out, x), gradient) in out.iter_mut().zip(x).zip(gradient) {
             *out = gradient * surrogate.derivative(*x);
-        }
+        });
     }
 }
 

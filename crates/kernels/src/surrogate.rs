@@ -1,5 +1,7 @@
 //! What the backward pass differentiates instead of a hard function.
 
+use crate::math::{sigmoid, square_of_sech, tanh};
+
 /// A smooth stand-in for a hard function of one variable, by the name that configs and reports use.
 ///
 /// The derivatives are those of the operator contract; [`Surrogate::value`] is the function they belong to.
@@ -54,12 +56,12 @@ impl Surrogate {
                 let x = x.clamp(-1.0, 1.0);
                 2.0 * x - x.signum() * x * x
             }
-            Self::Tanh => x.tanh(),
+            Self::Tanh => tanh(x),
             Self::SwishSign { beta } => {
                 let z = beta * x;
-                2.0 * logistic(z) * (1.0 + z * (1.0 - logistic(z))) - 1.0
+                2.0 * sigmoid(z) * (1.0 + z * sigmoid(-z)) - 1.0
             }
-            Self::Ede { t } => (1.0 / t).max(1.0) * (t * x).tanh(),
+            Self::Ede { t } => (1.0 / t).max(1.0) * tanh(t * x),
         }
     }
 
@@ -76,7 +78,7 @@ impl Surrogate {
             Self::SwishSign { beta } => {
                 let z = beta * x;
                 // 1 + cosh(z) = 2 cosh(z/2)^2; this form does not overflow.
-                beta * (2.0 - z * (z / 2.0).tanh()) * square_of_sech(z / 2.0) / 2.0
+                beta * (2.0 - z * tanh(z / 2.0)) * square_of_sech(z / 2.0) / 2.0
             }
             // k t = max(1/t, 1) t = max(1, t), which no t can overflow.
             Self::Ede { t } => t.max(1.0) * square_of_sech(t * x),
@@ -84,15 +86,25 @@ impl Surrogate {
     }
 }
 
-/// 1 - tanh(x)^2 = 1/cosh(x)^2 without the cancellation of the left side.
-fn square_of_sech(x: f32) -> f32 {
-    let e = (-2.0 * x.abs()).exp();
-    4.0 * e / ((1.0 + e) * (1.0 + e))
+/// Runs `$body` with `$surrogate` known to the compiler: a loop in it chooses no formula at each value, and vectorises.
+macro_rules! for_known {
+    ($surrogate:ident, $body:expr) => {
+        match $surrogate {
+            Surrogate::Identity => for_known!($surrogate = Surrogate::Identity, $body),
+            Surrogate::Clipped => for_known!($surrogate = Surrogate::Clipped, $body),
+            Surrogate::Relu => for_known!($surrogate = Surrogate::Relu, $body),
+            Surrogate::ApproxSign => for_known!($surrogate = Surrogate::ApproxSign, $body),
+            Surrogate::Tanh => for_known!($surrogate = Surrogate::Tanh, $body),
+            Surrogate::SwishSign { beta } => for_known!($surrogate = Surrogate::SwishSign { beta }, $body),
+            Surrogate::Ede { t } => for_known!($surrogate = Surrogate::Ede { t }, $body),
+        }
+    };
+    ($surrogate:ident = $known:expr, $body:expr) => {{
+        let $surrogate = $known;
+        $body
+    }};
 }
-
-fn logistic(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
-}
+pub(crate) use for_known;
 
 #[cfg(test)]
 mod tests {
@@ -135,6 +147,13 @@ mod tests {
                 let found = surrogate.derivative(x);
                 assert!((found - expected).abs() < 2e-3, "{surrogate:?} at {x}: {found}, differences give {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn each_surrogate_is_known_as_itself() {
+        for surrogate in ALL {
+            assert_eq!(for_known!(surrogate, surrogate), surrogate);
         }
     }
 

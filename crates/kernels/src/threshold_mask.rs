@@ -12,7 +12,7 @@ use crate::CHUNK;
 use crate::reduce::{LANES, sum_lanes};
 use crate::simd::multiversion;
 use crate::slices::unary;
-use crate::surrogate::Surrogate;
+use crate::surrogate::{Surrogate, for_known};
 
 /// `y` = `x` where its magnitude reaches the threshold, else 0.
 pub fn threshold_mask(x: &[f32], threshold: f32, y: &mut [f32]) {
@@ -47,12 +47,13 @@ multiversion! {
 multiversion! {
     fn backward_block(x: &[f32], gradient: &[f32], threshold: f32, surrogate: Surrogate, out: &mut [f32]) -> f32 {
         let mut lanes = [0.0; LANES];
-        for ((x, gradient), out) in x.chunks(LANES).zip(gradient.chunks(LANES)).zip(out.chunks_mut(LANES)) {
+        let chunks = x.chunks(LANES).zip(gradient.chunks(LANES)).zip(out.chunks_mut(LANES));
+        for_known!(surrogate, for ((x, gradient), out) in chunks {
             for (((lane, x), gradient), out) in lanes.iter_mut().zip(x).zip(gradient).zip(out) {
                 *out = if x.abs() >= threshold { *gradient } else { 0.0 };
                 *lane += gradient * x * surrogate.derivative(x.abs() - threshold);
             }
-        }
+        });
         sum_lanes(lanes)
     }
 }

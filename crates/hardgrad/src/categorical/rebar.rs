@@ -11,24 +11,40 @@ use super::{CategoricalError, Cost, Entry, Estimator};
 ///
 /// ```text
 /// l = log_softmax(logits)    z = l + g    b = one-hot(argmax z)    z' = noisy logits anew, given b    s(z) = softmax(z/temperature)
-/// dlogits = (f(b) - eta f(s(z'))) dln p(b) + eta df(s(z)) - eta df(s(z'))
+/// dlogits = (f(b) - baseline - eta f(s(z'))) dln p(b) + eta df(s(z)) - eta df(s(z'))
 /// ```
-/// eta is learned: the value that gives the least variance, from averages over earlier calls, so that no step is biased
-/// by its own noise. The cost must accept relaxed choices; it is called three times.
+/// eta and the baseline are learned: the values that give the least variance, from averages over earlier calls, so that no
+/// step is biased by its own noise. The cost must accept relaxed choices; it is called three times.
 /// Source: Tucker et al., "REBAR: low-variance, unbiased gradient estimates for discrete latent variable models",
 /// NeurIPS 2017.
 #[derive(Clone, Copy, Debug)]
 pub struct Rebar {
-    /// Weight of the control variate.
+    /// Weight of the relaxed cost.
     pub eta: f32,
-    /// Averages of (score part . control variate) and of (control variate)^2 over the calls so far.
-    products: [f64; 2],
+    /// What is taken off the cost.
+    pub baseline: f32,
+    /// Averages over the calls so far of the products among score part s, control variate c and score d:
+    /// s c, s d, c c, c d, d d.
+    products: [f64; 5],
 }
 
 impl Rebar {
-    /// Weight 1 until something is learned.
+    /// Weight 1 and no baseline until something is learned.
     pub fn new() -> Self {
-        Self { eta: 1.0, products: [0.0; 2] }
+        Self { eta: 1.0, baseline: 0.0, products: [0.0; 5] }
+    }
+
+    /// Takes the products of a call and solves for the weights with the least sum of squares of s + eta c - baseline d.
+    fn learn(&mut self, new: [f64; 5]) {
+        for (product, new) in self.products.iter_mut().zip(new) {
+            *product = DECAY * *product + (1.0 - DECAY) * new;
+        }
+        let [sc, sd, cc, cd, dd] = self.products;
+        let determinant = cc * dd - cd * cd;
+        if determinant > 1e-6 * cc * dd {
+            self.eta = ((cd * sd - dd * sc) / determinant) as f32;
+            self.baseline = ((cc * sd - cd * sc) / determinant) as f32;
+        }
     }
 }
 
@@ -72,18 +88,18 @@ impl Estimator for Rebar {
         let draw = Draw::new(&logits, random);
         let costs = evaluate(self.name(), cost, draw.choices.clone(), logits.dims()[0])?;
         let relaxed = draw.relaxed(self.name(), cost, temperature)?;
-        let score = draw.score() * a_row(costs.clone());
+        let direction = draw.score();
+        let score = direction.clone() * a_row(costs.clone());
         let control = draw.control(relaxed);
-        let gradient = score.clone() + control.clone() * self.eta;
-        let mean = |product: Tensor<3>| f64::from(product.mean().into_scalar::<f32>());
-        let new = [mean(score * control.clone()), mean(control.clone() * control)];
-        for (product, new) in self.products.iter_mut().zip(new) {
-            *product = DECAY * *product + (1.0 - DECAY) * new;
-        }
-        let [score_control, control_control] = self.products;
-        if control_control > 0.0 {
-            self.eta = (-score_control / control_control) as f32;
-        }
+        let gradient = score.clone() + control.clone() * self.eta - direction.clone() * self.baseline;
+        let mean = |a: &Tensor<3>, b: &Tensor<3>| f64::from((a.clone() * b.clone()).mean().into_scalar::<f32>());
+        self.learn([
+            mean(&score, &control),
+            mean(&score, &direction),
+            mean(&control, &control),
+            mean(&control, &direction),
+            mean(&direction, &direction),
+        ]);
         Ok(with_gradient(costs, logits, gradient))
     }
 }

@@ -22,9 +22,8 @@ pub fn straight_through_categorical(logits: Tensor<2>, sample: Tensor<1>, temper
     let (input, dims) = (values(&logits), logits.dims());
     let y = one_hot(&sample, dims[1]);
     custom_vjp(logits, y, move |gradient| {
-        let (mut soft, mut out) = (vec![0.0; input.len()], vec![0.0; input.len()]);
-        categorical::softmax(&input, dims[1], temperature, &mut soft);
-        categorical::softmax_backward(&soft, &values(&gradient), dims[1], temperature, &mut out);
+        let mut out = vec![0.0; input.len()];
+        categorical::straight_through_backward(&input, &values(&gradient), dims[1], temperature, &mut out);
         tensor(out, dims)
     })
 }
