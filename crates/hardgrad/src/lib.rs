@@ -14,6 +14,7 @@
 //! - [`surrogate`]: what the backward pass differentiates instead of a hard function.
 //! - [`settings`]: numbers behind a method's name.
 //! - [`composed`]: the same operators as compositions of Burn's own, for devices without fused kernels.
+//! - [`diagnose`]: codes of quantised weights, clipped values, entropy.
 //! - [`layers`]: convolution, linear and batch norm whose evaluation is bit for bit that of the packed model.
 //! - [`parameters`]: names, values and gradients of a module's parameters, in a fixed order.
 //!
@@ -32,6 +33,7 @@ pub mod categorical;
 pub mod codebook;
 pub mod composed;
 pub mod custom_gradient;
+pub mod diagnose;
 mod flex;
 pub mod graph;
 pub mod layers;

@@ -27,6 +27,8 @@ pub struct Config {
     pub augmentation: AugmentationConfig,
     /// Bits and range methods.
     pub quantization: QuantizationConfig,
+    /// Measurements of gradients and hard values.
+    pub diagnose: DiagnoseConfig,
 }
 
 /// Where the images come from.
@@ -108,6 +110,15 @@ pub struct QuantizationConfig {
     pub calibration_images: usize,
 }
 
+/// Measurements of gradients and hard values during the quantised stage, written to metrics.csv.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiagnoseConfig {
+    /// Steps between measurements; 0 for none.
+    pub every: u64,
+    /// Pairs of random directions of the zeroth-order reference; each costs four forward passes.
+    pub probes: u32,
+}
+
 /// Bits that mean float32.
 pub const FLOAT_BITS: u32 = 32;
 
@@ -144,6 +155,7 @@ impl Default for Config {
                 delay: 0,
                 calibration_images: 512,
             },
+            diagnose: DiagnoseConfig { every: 0, probes: 8 },
         }
     }
 }
@@ -326,6 +338,8 @@ impl Config {
                 return Err(out_of_range(key, "1 to 8, or 32 for float32", bits));
             }
         }
+        in_range("diagnose.every", self.diagnose.every as f64, 0.0..=1e9, "a whole number from 0 to 1000000000")?;
+        in_range("diagnose.probes", f64::from(self.diagnose.probes), 1.0..=10_000.0, "a whole number from 1 to 10000")?;
         let images = quantization.calibration_images as f64;
         in_range("quantization.calibration_images", images, 1.0..=10_000.0, "a whole number from 1 to 10000")?;
         if !(quantization.fixed_scale >= f64::from(f32::MIN_POSITIVE) && quantization.fixed_scale <= 1e30) {

@@ -1,12 +1,13 @@
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
+use hardgrad::diagnose::{WeightCodes, weight_codes};
 use hardgrad::layers::{
     BatchNorm, BatchNormConfig, PackError, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig,
 };
 use hardgrad::ops::{Conv2dOptions, max_pool2d};
 use hardgrad::parameters;
-use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, StepClock};
+use hardgrad::quantize::{QuantizeError, Quantizer, QuantizerConfig, RangeMethod, StepClock};
 use hardgrad_kernels::images::PixelScale;
 use hardgrad_kernels::random::Random;
 use hardgrad_runtime::{Input, Layer, LayerKind};
@@ -216,6 +217,41 @@ impl ConvNet {
             x = relu(layer.forward(x));
         }
         self.output.calibrate(&x);
+    }
+
+    /// The codes of all quantised weights.
+    pub(crate) fn weight_codes(&self) -> Vec<WeightCodes> {
+        let blocks = self.blocks.iter().enumerate().map(|(index, block)| {
+            weight_codes(&format!("blocks.{index}.convolution.weight"), &block.convolution.weight)
+        });
+        let hidden = self
+            .hidden
+            .iter()
+            .enumerate()
+            .map(|(index, layer)| weight_codes(&format!("hidden.{index}.weight"), &layer.weight));
+        blocks.chain(hidden).chain([weight_codes("output.weight", &self.output.weight)]).flatten().collect()
+    }
+
+    /// Calls `visit` with the quantiser of each layer's input and that input, in the network's order;
+    /// the images are plain.
+    pub(crate) fn visit_inputs(&self, images: Tensor<4>, visit: &mut dyn FnMut(&Quantizer, Tensor<1>)) {
+        let plain = self.clone().valid();
+        let mut see = |quantizer: &Option<Quantizer>, x: Tensor<1>| {
+            if let Some(quantizer) = quantizer.as_ref().filter(|quantizer| quantizer.is_active()) {
+                visit(quantizer, x);
+            }
+        };
+        let mut x = images;
+        for block in &plain.blocks {
+            see(&block.convolution.input_quantizer, x.clone().flatten(0, 3));
+            x = block.forward(x);
+        }
+        let mut x = x.flatten(1, 3);
+        for layer in &plain.hidden {
+            see(&layer.input_quantizer, x.clone().flatten(0, 1));
+            x = relu(layer.forward(x));
+        }
+        see(&plain.output.input_quantizer, x.flatten(0, 1));
     }
 
     /// The layers of the packed model.

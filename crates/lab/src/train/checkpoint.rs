@@ -6,7 +6,7 @@ use hardgrad::parameters::{self, Parameter};
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::Optimizer;
-use super::{EpochRow, Stage};
+use super::{DiagnosisRow, EpochRow, Stage};
 use crate::files;
 use crate::tensor_file::{TensorFile, to_parameters, to_tensors};
 use crate::{Config, LabError, NetworkShape, Run};
@@ -14,7 +14,7 @@ use crate::{Config, LabError, NetworkShape, Run};
 /// Checkpoints that a run keeps.
 const KEPT: usize = 2;
 
-const FORMAT: &str = "hardgrad checkpoint 1";
+const FORMAT: &str = "hardgrad checkpoint 2";
 const PARAMETERS: &str = "parameters/";
 const MOMENTS: [&str; 2] = ["adam/first_moment/", "adam/second_moment/"];
 
@@ -33,6 +33,8 @@ pub(crate) struct Position {
     pub correct: u64,
     /// Rows of the metrics so far.
     pub rows: Vec<EpochRow>,
+    /// Measurements of hard values so far.
+    pub diagnoses: Vec<DiagnosisRow>,
     /// Settings under which it was made.
     pub config: Config,
     /// Images and classes on which it was made.
@@ -43,7 +45,7 @@ impl Position {
     /// The start of a stage after these epochs.
     pub fn begin(stage: Stage, rows: Vec<EpochRow>, config: &Config, shape: &NetworkShape) -> Self {
         let (config, shape) = (config.clone(), shape.clone());
-        Self { format: FORMAT.to_string(), stage, step: 0, loss_sum: 0, correct: 0, rows, config, shape }
+        Self { format: FORMAT.to_string(), stage, step: 0, loss_sum: 0, correct: 0, rows, diagnoses: Vec::new(), config, shape }
     }
 
     /// Fails where settings or images are not those of the checkpoint; learning rates, checkpoint intervals and the place

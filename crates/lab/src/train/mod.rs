@@ -1,6 +1,7 @@
 //! Training: a float stage, then a quantised stage, resumable at every checkpoint, then the report.
 
 mod checkpoint;
+mod diagnosis;
 mod optimizer;
 mod report;
 mod schedule;
@@ -22,6 +23,7 @@ use crate::evaluate::load_float;
 use crate::files;
 use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
 use checkpoint::{Checkpoint, Position};
+pub use diagnosis::DiagnosisRow;
 use stage::Trainer;
 
 /// A part of a run.

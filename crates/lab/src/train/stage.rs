@@ -11,6 +11,7 @@ use hardgrad_kernels::random::Random;
 use hardgrad_kernels::reduce::all_finite;
 
 use super::checkpoint::{Checkpoint, Position};
+use super::diagnosis::{Before, DiagnosisRow, Pending};
 use super::optimizer::{Optimizer, Step};
 use super::schedule::learning_rate;
 use super::{EpochRow, Event, Stage, calibrated, stream};
@@ -28,6 +29,12 @@ pub(super) struct Trainer<'a> {
     pub shape: &'a NetworkShape,
     pub clock: &'a StepClock,
     pub tell: &'a mut dyn FnMut(Event),
+}
+
+/// Images and labels of a step.
+struct Batch {
+    images: Tensor<4>,
+    labels: Vec<u8>,
 }
 
 /// What one forward and backward pass gave.
@@ -66,6 +73,9 @@ impl Trainer<'_> {
         }
         let (steps, a_epoch) = (self.steps(stage), self.steps_an_epoch());
         let mut order = None;
+        // A measurement needs two steps; no checkpoint is taken between them.
+        let mut pending: Option<Pending> = None;
+        let mut overdue = false;
         while position.step < steps {
             let epoch = position.step / a_epoch;
             if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
@@ -79,13 +89,24 @@ impl Trainer<'_> {
             }
             // Taken before the forward pass, which moves running statistics; written when it is known that the parameters
             // give a finite loss and finite gradients.
-            let due = position.step > 0 && position.step.is_multiple_of(self.config.training.checkpoint_every);
-            let checkpoint = due.then(|| Checkpoint::of(&position, &network, &optimizer));
-            let step = self.gradients(&network, &position, order)?;
+            let due = position.step > 0 && position.step.is_multiple_of(self.config.training.checkpoint_every) || overdue;
+            overdue = due && pending.is_some();
+            let checkpoint = (due && !overdue).then(|| Checkpoint::of(&position, &network, &optimizer));
+            let batch = self.batch(&position, order);
+            let step = self.gradients(&network, &position, &batch)?;
             if let Some(checkpoint) = checkpoint {
                 checkpoint.save(self.run)?;
             }
+            let mut before = None;
+            if pending.is_none() && self.is_measured(&position, steps) {
+                let (unchanged, measured) = self.measure(network, &position, &batch, &step);
+                (network, before) = (unchanged, Some(measured));
+            }
             network = self.update(network, &mut optimizer, &mut position, step);
+            if let Some(pending) = pending.take() {
+                position.diagnoses.push(pending.finish(&network));
+            }
+            pending = before.map(|before| before.after(&network, position.step));
             let in_epoch = position.step - epoch * a_epoch;
             let images = (in_epoch as usize * self.batch_size()) as f64;
             let (loss, accuracy) =
@@ -110,7 +131,7 @@ impl Trainer<'_> {
                 (self.tell)(Event::Epoch(row.clone()));
                 position.rows.push(row);
                 (position.loss_sum, position.correct) = (0, 0);
-                self.write_metrics(&position.rows)?;
+                self.write_metrics(&position)?;
             }
         }
         self.write_model(stage, &network)?;
@@ -118,20 +139,40 @@ impl Trainer<'_> {
         Ok(position.rows)
     }
 
-    /// Loss and gradients of the next step.
-    fn gradients(&mut self, network: &ConvNet, position: &Position, order: &[u32]) -> Result<StepResult, LabError> {
-        let Config { seed, training, augmentation, .. } = self.config;
+    /// Images and labels of the next step.
+    fn batch(&self, position: &Position, order: &[u32]) -> Batch {
+        let Config { seed, augmentation, .. } = self.config;
         let (stage, step) = (position.stage, position.step);
-        self.clock.set(if stage == Stage::Quantized { step } else { 0 });
         let first = (step % self.steps_an_epoch()) as usize * self.batch_size();
         let chosen = &order[first..first + self.batch_size()];
         let random = Random::new(*seed, step as u32, stream::AUGMENTATION + stage as u32);
         let images = batch(&self.data.train, chosen, self.shape, Augmentation::from(augmentation), random);
-        let labels: Vec<u8> = chosen.iter().map(|&image| self.data.train.labels[image as usize]).collect();
+        let labels = chosen.iter().map(|&image| self.data.train.labels[image as usize]).collect();
+        Batch { images, labels }
+    }
 
-        let logits = network.forward(images);
+    /// Whether hard values are measured at the next step.
+    fn is_measured(&self, position: &Position, steps: u64) -> bool {
+        let every = self.config.diagnose.every;
+        let quantized = position.stage == Stage::Quantized && position.step >= self.config.quantization.delay;
+        quantized && every > 0 && position.step.is_multiple_of(every) && position.step + 1 < steps
+    }
+
+    /// Measures the network before its update; it comes back as it was.
+    fn measure(&self, network: ConvNet, position: &Position, batch: &Batch, result: &StepResult) -> (ConvNet, Before) {
+        let smoothing = self.config.training.label_smoothing as f32;
+        let loss = |network: &ConvNet| cross_entropy(network.forward(batch.images.clone()), &batch.labels, smoothing);
+        let (seed, probes) = (self.config.seed, self.config.diagnose.probes);
+        Before::of(network, batch.images.clone(), &result.gradients, &loss, probes, seed, position.step)
+    }
+
+    /// Loss and gradients of the next step.
+    fn gradients(&mut self, network: &ConvNet, position: &Position, batch: &Batch) -> Result<StepResult, LabError> {
+        let (stage, step) = (position.stage, position.step);
+        self.clock.set(if stage == Stage::Quantized { step } else { 0 });
+        let logits = network.forward(batch.images.clone());
         let values = logits.clone().inner().into_data().try_into_vec::<f32>().expect("logits are f32");
-        let loss = cross_entropy(logits, &labels, training.label_smoothing as f32);
+        let loss = cross_entropy(logits, &batch.labels, self.config.training.label_smoothing as f32);
         let value = loss.clone().inner().into_scalar::<f32>();
         if !value.is_finite() {
             return Err(self.not_finite("the loss".to_string(), stage, step + 1));
@@ -142,7 +183,7 @@ impl Trainer<'_> {
         if let Some((name, _)) = gradients.iter().find(|(_, values)| !all_finite(values)) {
             return Err(self.not_finite(format!("the gradient of {name}"), stage, step + 1));
         }
-        let right = best_classes(&values, self.shape.class_names.len()).zip(&labels);
+        let right = best_classes(&values, self.shape.class_names.len()).zip(&batch.labels);
         let correct = right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
         Ok(StepResult { loss: f64::from(value), correct, gradients })
     }
@@ -199,13 +240,31 @@ impl Trainer<'_> {
         learning_rate(highest, step, self.steps(stage), training.warmup_steps)
     }
 
-    fn write_metrics(&self, rows: &[EpochRow]) -> Result<(), LabError> {
-        let mut csv =
-            String::from("stage,epoch,step,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy\n");
-        for row in rows {
+    /// Epochs and measurements in the order of their steps; each leaves the other's columns empty.
+    fn write_metrics(&self, position: &Position) -> Result<(), LabError> {
+        let mut csv = String::from("stage,epoch,step,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy");
+        if self.config.diagnose.every > 0 {
+            csv += ",flip_rate,oscillation,saturated_weights,saturated_activations,code_entropy,zeroth_order_cosine";
+        }
+        csv.push('\n');
+        let empty = if self.config.diagnose.every > 0 { ",,,,,," } else { "" };
+        let mut diagnoses = position.diagnoses.iter().peekable();
+        for row in &position.rows {
+            let before = |diagnosis: &&DiagnosisRow| row.stage == Stage::Quantized && diagnosis.step <= row.step;
+            while let Some(diagnosis) = diagnoses.next_if(before) {
+                let DiagnosisRow { step, flip_rate, oscillation, saturated_weights, .. } = diagnosis;
+                let DiagnosisRow { saturated_activations, code_entropy, zeroth_order_cosine, .. } = diagnosis;
+                let epoch = (step - 1) / self.steps_an_epoch() + 1;
+                let rate = self.rate(Stage::Quantized, step - 1);
+                csv += &format!(
+                    "{},{epoch},{step},{rate},,,,,{flip_rate},{oscillation},{saturated_weights},{saturated_activations},\
+                     {code_entropy},{zeroth_order_cosine}\n",
+                    Stage::Quantized.name()
+                );
+            }
             let EpochRow { epoch, step, learning_rate, train_loss, train_accuracy, test_loss, test_accuracy, .. } = row;
             csv += &format!(
-                "{},{epoch},{step},{learning_rate},{train_loss},{train_accuracy},{test_loss},{test_accuracy}\n",
+                "{},{epoch},{step},{learning_rate},{train_loss},{train_accuracy},{test_loss},{test_accuracy}{empty}\n",
                 row.stage.name()
             );
         }

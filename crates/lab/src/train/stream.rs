@@ -8,3 +8,5 @@ pub(crate) const ORDER: u32 = 16;
 pub(crate) const AUGMENTATION: u32 = 32;
 /// Which images calibrate the activation ranges.
 pub(crate) const CALIBRATION: u32 = 48;
+/// Noise of the zeroth-order reference; one stream a weight, from here on.
+pub(crate) const DIAGNOSIS: u32 = 1024;
