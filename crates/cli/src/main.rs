@@ -85,9 +85,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Diagnose(arguments) => diagnose(arguments),
         Verb::Compare(arguments) => compare(arguments),
-        Verb::Estimators { json } => {
-            show(&tables::estimators_json(), json, |_| tables::estimators())
-        }
+        Verb::Estimators { json } => show(&tables::estimators_json(), json, |_| tables::estimators()),
         Verb::Plots { out } => {
             let count = hardgrad_lab::write_operator_plots(&out)?;
             print(&format!("{count} pictures in {}", out.display()))

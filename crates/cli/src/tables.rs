@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hardgrad_lab::data::{CheckReport, KnownSet};
 use hardgrad_lab::bench::Timings;
 use hardgrad_lab::compare::Comparison;
+use hardgrad_lab::data::{CheckReport, KnownSet};
 use hardgrad_lab::diagnose::{Diagnosis, Interval, OPERATOR_METHODS};
 use hardgrad_lab::objectives::OBJECTIVES;
 use hardgrad_lab::operators::Operator;
@@ -245,7 +245,8 @@ pub fn timings(timings: &Timings) -> String {
 
 /// `key=default (what it must be)` of each setting behind a name.
 fn settings(settings: &[Setting]) -> String {
-    let settings = settings.iter().map(|setting| format!(":{}={} ({})", setting.key, setting.default, setting.expected));
+    let settings =
+        settings.iter().map(|setting| format!(":{}={} ({})", setting.key, setting.default, setting.expected));
     settings.collect::<Vec<_>>().join(" ")
 }
 
@@ -262,12 +263,7 @@ pub fn estimators() -> String {
         ]
     });
     let objectives = OBJECTIVES.iter().map(|entry| {
-        vec![
-            entry.name.to_string(),
-            entry.variables.to_string(),
-            settings(entry.settings),
-            entry.summary.to_string(),
-        ]
+        vec![entry.name.to_string(), entry.variables.to_string(), settings(entry.settings), entry.summary.to_string()]
     });
     let header = ["estimator", "unbiased", "temperature", "categories", "settings", "what it does"];
     format!(

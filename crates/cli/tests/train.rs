@@ -86,6 +86,53 @@ fn one_seed_gives_the_same_bytes_for_any_number_of_threads_and_twice() {
     assert!(runs[0] == runs[1] && runs[1] == runs[2]);
 }
 
+#[test]
+fn measurements_are_written_and_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 96, 40);
+    let run = |name: &str, every: &str| {
+        let run = folder.path().join(name);
+        let every = format!("diagnose.every={every}");
+        let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run), "--seed", "3"];
+        arguments.extend(SMALL);
+        arguments.extend(["--set", &every]);
+        succeed(&arguments);
+        models(&run)
+    };
+    let (with, without) = (run("with", "5"), run("without", "0"));
+    assert!(with[..3] == without[..3], "measuring changed a model");
+    let (with, without) = (String::from_utf8(with[3].clone()).unwrap(), String::from_utf8(without[3].clone()).unwrap());
+    let mut lines = with.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    assert!(header.ends_with(&[
+        "flip_rate",
+        "oscillation",
+        "saturated_weights",
+        "saturated_activations",
+        "code_entropy",
+        "zeroth_order_cosine"
+    ]));
+    assert!(!without.contains("flip_rate"));
+    let measured: Vec<Vec<f64>> = lines
+        .map(|line| line.split(',').collect::<Vec<_>>())
+        .filter(|cells| cells[4].is_empty())
+        .map(|cells| {
+            assert_eq!((cells[0], cells.len()), ("quantized", header.len()));
+            cells[8..].iter().map(|cell| cell.parse().unwrap()).collect()
+        })
+        .collect();
+    let epochs = without.lines().filter(|line| line.starts_with("quantized")).count();
+    assert!(epochs > 0 && measured.len() >= 2, "{with}");
+    for row in &measured {
+        let [flips, oscillation, weights, activations, entropy, cosine] = row[..] else { panic!("{row:?}") };
+        assert!(oscillation <= flips && (0.0..=1.0).contains(&flips), "{row:?}");
+        assert!((0.0..=1.0).contains(&weights) && (0.0..=1.0).contains(&activations), "{row:?}");
+        assert!(entropy > 0.0 && entropy <= 8.0 && (-1.0..=1.0).contains(&cosine), "{row:?}");
+    }
+    assert!(measured.iter().any(|row| row[0] > 0.0), "no code ever flipped");
+}
+
 /// What stands in the checkpoints of a run: the newest one, counted over both stages, and whether one is being written.
 fn checkpoints(run: &Path) -> (Option<u64>, bool) {
     let Ok(entries) = run.join("checkpoints").read_dir() else { return (None, false) };

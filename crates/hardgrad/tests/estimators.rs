@@ -192,7 +192,10 @@ fn unbiased_estimators_meet_the_exact_gradient_within_four_standard_errors() {
                 let error = (variance / count).sqrt();
                 let distance = (mean - truth).abs();
                 let name = entry.name;
-                assert!(distance <= 4.0 * error + 1e-7, "{name}: coordinate {place} of {categories}: {mean}, {truth} ± {error}");
+                assert!(
+                    distance <= 4.0 * error + 1e-7,
+                    "{name}: coordinate {place} of {categories}: {mean}, {truth} ± {error}"
+                );
             }
         }
     }
@@ -251,7 +254,11 @@ fn extreme_logits_give_finite_gradients() {
                 for step in 0..3 {
                     let logits = extreme.repeat(VARIABLES);
                     let gradients = estimates(estimator.as_mut(), &logits, 2, 50, temperature, step, curved);
-                    assert!(gradients.iter().all(|value| value.is_finite()), "{} {extreme:?} {temperature}", entry.name);
+                    assert!(
+                        gradients.iter().all(|value| value.is_finite()),
+                        "{} {extreme:?} {temperature}",
+                        entry.name
+                    );
                 }
             }
         }
@@ -271,7 +278,11 @@ fn the_cost_is_that_of_hard_choices_and_its_own_parameters_get_their_gradient() 
         };
         let costs = estimator.cost(logits.clone(), &mut cost, 1.0, &Random::new(1, 0, 0)).unwrap();
         let values = floats(costs.clone().inner());
-        assert!(values.iter().all(|cost| cost.fract() == 0.0 && (0.0..=8.0).contains(cost)), "{} {values:?}", entry.name);
+        assert!(
+            values.iter().all(|cost| cost.fract() == 0.0 && (0.0..=8.0).contains(cost)),
+            "{} {values:?}",
+            entry.name
+        );
         let gradients = costs.sum().backward();
         let gradient = floats(factor.grad(&gradients).unwrap())[0];
         assert!((gradient - values.iter().sum::<f32>() / 2.0).abs() < 1e-4, "{}: {gradient}", entry.name);

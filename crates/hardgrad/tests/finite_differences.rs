@@ -71,11 +71,8 @@ fn gumbel_softmax() {
         let y = categorical::gumbel_softmax(x.clone(), plain(&u, [3, 5]), temperature, false);
         let gradients = (y * plain(&weights, [3, 5])).sum().backward();
         let expected = differences(&logits, |x| {
-            let noisy: Vec<f64> = x
-                .iter()
-                .zip(&u)
-                .map(|(x, u)| (x - (-f64::from(*u).ln()).ln()) / f64::from(temperature))
-                .collect();
+            let noisy: Vec<f64> =
+                x.iter().zip(&u).map(|(x, u)| (x - (-f64::from(*u).ln()).ln()) / f64::from(temperature)).collect();
             sum(&weights, noisy.chunks(5).flat_map(softmax))
         });
         check("gumbel_softmax", &gradient(&x, &gradients), &expected);
@@ -90,9 +87,7 @@ fn soft_threshold() {
     let (x, s) = (leaf(&values, [values.len()]), leaf(&[-1.0], [1]));
     let y = mask::soft_threshold(x.clone(), s.clone());
     let gradients = (y * plain(&weights, [values.len()])).sum().backward();
-    let function = |x: &[f64], s: f64| {
-        sum(&weights, x.iter().map(|x| x.signum() * (x.abs() - sigmoid(s)).max(0.0)))
-    };
+    let function = |x: &[f64], s: f64| sum(&weights, x.iter().map(|x| x.signum() * (x.abs() - sigmoid(s)).max(0.0)));
     check("soft_threshold", &gradient(&x, &gradients), &differences(&values, |x| function(x, -1.0)));
     let values: Vec<f64> = values.iter().map(|x| f64::from(*x)).collect();
     check("soft_threshold s", &gradient(&s, &gradients), &differences(&[-1.0], |s| function(&values, s[0])));
@@ -167,7 +162,8 @@ fn commitment_loss() {
 #[test]
 fn surrogates_are_the_derivatives_of_the_functions_they_name() {
     // In f64, away from the kinks at -1, 0 and 1.
-    let functions: [(Surrogate, fn(f64) -> f64); 7] = [
+    type Function = fn(f64) -> f64;
+    let functions: [(Surrogate, Function); 7] = [
         (Surrogate::Identity, |x| x),
         (Surrogate::Clipped, |x| x.clamp(-1.0, 1.0)),
         (Surrogate::Relu, |x| x.max(0.0)),
@@ -176,10 +172,13 @@ fn surrogates_are_the_derivatives_of_the_functions_they_name() {
             2.0 * x - x.signum() * x * x
         }),
         (Surrogate::Tanh, f64::tanh),
-        (Surrogate::SwishSign { beta: 5.0 }, |x| 2.0 * sigmoid(5.0 * x) * (1.0 + 5.0 * x * (1.0 - sigmoid(5.0 * x))) - 1.0),
+        (Surrogate::SwishSign { beta: 5.0 }, |x| {
+            2.0 * sigmoid(5.0 * x) * (1.0 + 5.0 * x * (1.0 - sigmoid(5.0 * x))) - 1.0
+        }),
         (Surrogate::Ede { t: 0.5 }, |x| 2.0 * (0.5 * x).tanh()),
     ];
-    let values: Vec<f32> = normal(60, 19).into_iter().filter(|x| x.abs() > 1e-3 && (x.abs() - 1.0).abs() > 1e-3).collect();
+    let values: Vec<f32> =
+        normal(60, 19).into_iter().filter(|x| x.abs() > 1e-3 && (x.abs() - 1.0).abs() > 1e-3).collect();
     for (surrogate, function) in functions {
         let x = leaf(&values, [values.len()]);
         let gradients = hardgrad::ops::sign(x.clone(), surrogate).sum().backward();

@@ -41,7 +41,7 @@ multiversion! {
     fn gate_block(log_alpha: &[f32], uniform: &[f32], shape: HardConcrete, y: &mut [f32]) {
         for ((y, log_alpha), u) in y.iter_mut().zip(log_alpha).zip(uniform) {
             let z = sigmoid((ln(*u) - ln(1.0 - u) + log_alpha) / shape.beta);
-            *y = (z * (shape.zeta - shape.gamma) + shape.gamma).max(0.0).min(1.0);
+            *y = (z * (shape.zeta - shape.gamma) + shape.gamma).clamp(0.0, 1.0);
         }
     }
 }

@@ -53,7 +53,7 @@ multiversion! {
 multiversion! {
     fn round_block(x: &[f32], scale: f32, y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
-            *y = (x / scale).round_ties_even().max(-1.0).min(1.0) * scale;
+            *y = (x / scale).round_ties_even().clamp(-1.0, 1.0) * scale;
         }
     }
 }

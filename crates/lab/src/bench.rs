@@ -10,6 +10,7 @@ use hardgrad::codebook::{VectorQuantizerConfig, fsq};
 use hardgrad::ops::{self, Bounds, Conv2dOptions, Rule};
 use hardgrad::random::Random;
 use hardgrad::{Surrogate, categorical, select};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::LabError;
@@ -23,7 +24,8 @@ pub struct Workload {
 }
 
 /// All workloads.
-pub static WORKLOADS: [Workload; 11] = [
+pub static WORKLOADS: [Workload; 12] = [
+    Workload { name: "copy/fake_quant_1m", build: copy },
     Workload { name: "op/fake_quant_1m", build: fake_quant },
     Workload { name: "op/lsq_channel_1m", build: lsq_channel },
     Workload { name: "op/sign_clipped_1m", build: sign_clipped },
@@ -32,14 +34,8 @@ pub static WORKLOADS: [Workload; 11] = [
     Workload { name: "op/token_select_64x196x192_k98", build: token_select },
     Workload { name: "op/vq_6272x64_k512", build: vector_quantize },
     Workload { name: "op/fsq_6272x4_8555", build: finite_scalar },
-    Workload {
-        name: "op/conv2d_b128_16x32x32_3x3",
-        build: || convolution([128, 16, 32, 32], [16, 16, 3, 3], 1),
-    },
-    Workload {
-        name: "op/conv2d_b128_32x14x14_to64_5x5",
-        build: || convolution([128, 32, 14, 14], [64, 32, 5, 5], 2),
-    },
+    Workload { name: "op/conv2d_b128_16x32x32_3x3", build: || convolution([128, 16, 32, 32], [16, 16, 3, 3], 1) },
+    Workload { name: "op/conv2d_b128_32x14x14_to64_5x5", build: || convolution([128, 32, 14, 14], [64, 32, 5, 5], 2) },
     Workload { name: "op/conv2d_b128_64x8x8_3x3", build: || convolution([128, 64, 8, 8], [64, 64, 3, 3], 1) },
 ];
 
@@ -159,6 +155,20 @@ fn fake_quant() -> Box<dyn FnMut()> {
     })
 }
 
+/// What `op/fake_quant_1m` cannot go below: reading x and writing y, reading G and writing dx, with the same threads.
+fn copy() -> Box<dyn FnMut()> {
+    let values = |place| -> Vec<f32> { normal(MATRIX, place).into_data().iter().collect() };
+    let inputs = [values(0), values(1)];
+    Box::new(move || {
+        for input in &inputs {
+            let mut output = vec![0.0; input.len()];
+            let pieces = output.par_chunks_mut(hardgrad_kernels::CHUNK).zip(input.par_chunks(hardgrad_kernels::CHUNK));
+            pieces.for_each(|(output, input)| output.copy_from_slice(input));
+            std::hint::black_box(output);
+        }
+    })
+}
+
 fn lsq_channel() -> Box<dyn FnMut()> {
     let values = normal(MATRIX, 0);
     let scale = values.clone().abs().mean_dim(1).reshape([MATRIX[0]]) * (2.0 / 7f32.sqrt());
@@ -207,7 +217,10 @@ fn token_select() -> Box<dyn FnMut()> {
         let noise = uniform([batch, count], &mut call);
         let selection = select::token_select(tokens.clone(), scores.clone(), Some(noise), kept, 1.0);
         let gradients = ops::inner_product(selection.tokens, &c).backward();
-        std::hint::black_box((tokens.grad(&gradients).expect("of tokens"), scores.grad(&gradients).expect("of scores")));
+        std::hint::black_box((
+            tokens.grad(&gradients).expect("of tokens"),
+            scores.grad(&gradients).expect("of scores"),
+        ));
     })
 }
 

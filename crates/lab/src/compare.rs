@@ -280,11 +280,8 @@ pub fn write(comparison: &Comparison, folder: &Path) -> Result<(), LabError> {
 fn to_svg(comparison: &Comparison) -> Result<String, String> {
     let above = comparison.floor.is_some();
     let floor = comparison.floor.unwrap_or(0.0);
-    let (title, label) = if above {
-        ("distance from the least cost", "expected cost - least cost")
-    } else {
-        ("cost", "expected cost")
-    };
+    let (title, label) =
+        if above { ("distance from the least cost", "expected cost - least cost") } else { ("cost", "expected cost") };
     let mut panel = Panel::new(format!("{}: {title}", comparison.objective), "step", label);
     if above {
         panel = panel.scales(Scale::Linear, Scale::Log);

@@ -48,9 +48,7 @@ static FUNCTIONS: [Function; 24] = [
     function("lsq", "lsq, 3 bits, scale 0.5", 3.0, |x| {
         ops::lsq(x, Tensor::from_floats([0.5], &Device::flex()), Bounds::signed(3), None)
     }),
-    function("pact", "pact, 2 bits, alpha 1.5", 3.0, |x| {
-        ops::pact(x, Tensor::from_floats([1.5], &Device::flex()), 2)
-    }),
+    function("pact", "pact, 2 bits, alpha 1.5", 3.0, |x| ops::pact(x, Tensor::from_floats([1.5], &Device::flex()), 2)),
     function("dorefa_activation", "dorefa_activation, 2 bits", 2.0, |x| ops::dorefa_activation(x, 2)),
     function("dorefa_weight", "dorefa_weight, 2 bits", 2.0, |x| ops::dorefa_weight(x, 2)),
     function("magnitude_aware_sign", "magnitude_aware_sign (mean magnitude 1)", 2.0, ops::magnitude_aware_sign),

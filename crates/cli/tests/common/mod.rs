@@ -42,7 +42,11 @@ pub fn write_data(folder: &Path, train: usize, test: usize) {
 }
 
 /// Settings with which a run takes a second.
-pub const SMALL: [&str; 22] = [
+pub const SMALL: [&str; 26] = [
+    "--set",
+    "diagnose.every=5",
+    "--set",
+    "diagnose.probes=2",
     "--set",
     "model.channels=[4, 6]",
     "--set",

@@ -76,10 +76,11 @@ pub struct Entry {
 /// ```
 pub fn by_name(description: &str) -> Result<Box<dyn Estimator>, CategoricalError> {
     let name = settings::name(description);
-    let entry = ESTIMATORS.iter().find(|entry| entry.name == name).ok_or_else(|| CategoricalError::UnknownEstimator {
-        name: name.to_string(),
-        known: ESTIMATORS.map(|entry| entry.name).join(", "),
-    })?;
+    let entry =
+        ESTIMATORS.iter().find(|entry| entry.name == name).ok_or_else(|| CategoricalError::UnknownEstimator {
+            name: name.to_string(),
+            known: ESTIMATORS.map(|entry| entry.name).join(", "),
+        })?;
     let numbers = settings::read(entry.settings, description);
     let numbers = numbers.map_err(|problem| CategoricalError::Setting { estimator: entry.name, problem })?;
     Ok((entry.make)(&numbers))

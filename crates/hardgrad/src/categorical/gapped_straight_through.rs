@@ -6,9 +6,9 @@ use hardgrad_kernels::random::Random;
 use super::estimator::{check, cost_of_sample, flatten};
 use super::straight_through::composed_one_hot;
 use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
-use crate::settings::Setting;
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
+use crate::settings::Setting;
 
 /// Straight-through whose soft distribution is moved until the sampled category leads by a gap.
 ///

@@ -8,8 +8,8 @@ use super::sampling::uniform;
 use super::straight_through::composed_one_hot;
 use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
 use crate::custom_gradient::{custom_vjp, exactly};
-use crate::settings::Setting;
 use crate::flex::{on_flex, tensor, values};
+use crate::settings::Setting;
 
 /// Hard Gumbel-softmax whose gradient is averaged over Gumbel noise that leads to the same choice.
 ///
@@ -42,7 +42,7 @@ pub fn composed(logits: Tensor<2>, sample: Tensor<1>, uniform: Tensor<3>, temper
     let log_probabilities = log_softmax(constant.clone(), 1);
     let mut soft = logits.zeros_like();
     for k in 0..count {
-        let exponential = -uniform.clone().inner().slice([k..k + 1]).reshape([rows, categories]).log();
+        let exponential = -uniform.clone().inner().slice([k..k + 1, 0..rows]).reshape([rows, categories]).log();
         let chosen = (exponential.clone() * hard.clone()).sum_dim(1);
         // ln(E_i / exp(l_i) + E_D) by the larger of the two, so that nothing overflows.
         let ratio = exponential.log() - log_probabilities.clone();

@@ -3,7 +3,7 @@
 //! [`diagnose`] holds the estimates of a method against the exact gradient of the expected cost: by enumeration of all
 //! choices, variable by variable where the cost allows, or, where there are too many, against an unbiased reference with a
 //! stated number of samples. Methods are the estimators of [`hardgrad::categorical`] or hard operators with their surrogate
-//! ([`operator`]).
+//! ([`OPERATOR_METHODS`]).
 
 mod exact;
 mod operator;
@@ -123,8 +123,7 @@ pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Dia
     if request.methods.iter().any(|method| operator::is_operator(method)) {
         return operator::diagnose(request, tell);
     }
-    let objective =
-        objectives::by_name(&request.objective, request.variables, request.categories, request.seed)?;
+    let objective = objectives::by_name(&request.objective, request.variables, request.categories, request.seed)?;
     let methods = methods(request, objective.size());
     let measurements = measurements(&methods, &request.temperatures)?;
     tell(Progress::Begin(measurements.len() as u64));

@@ -60,7 +60,8 @@ impl Hard {
     fn by_name(method: &str) -> Result<Self, LabError> {
         let name = settings::name(method);
         let problem = |problem| LabError::Usage(format!("operator {name}: {problem}"));
-        let one = |settings: &[Setting]| settings::read(settings, method).map(|values| values[0] as f32).map_err(problem);
+        let one =
+            |settings: &[Setting]| settings::read(settings, method).map(|values| values[0] as f32).map_err(problem);
         let none = |hard| settings::read(&[], method).map(|_| hard).map_err(problem);
         let quantizer = |rule| Ok(Self::FakeQuant { steps: Bounds::unsigned(one(&BITS)? as u32).highest, rule });
         match name {

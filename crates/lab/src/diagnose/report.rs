@@ -1,8 +1,11 @@
 use super::{Diagnosis, Interval, Row};
 use crate::chart::{self, Chart, Panel, Scale, Series};
 
+/// What a column of the CSV file holds.
+type Measure = fn(&Row) -> Interval;
+
 /// The columns of the CSV file, each with the ends of its interval.
-const MEASURES: [(&str, fn(&Row) -> Interval); 7] = [
+const MEASURES: [(&str, Measure); 7] = [
     ("bias", |row| row.bias),
     ("relative_bias", |row| row.relative_bias),
     ("variance", |row| row.variance),
@@ -43,21 +46,18 @@ pub(super) fn to_svg(diagnosis: &Diagnosis) -> Result<String, String> {
     let mut methods: Vec<&str> = diagnosis.rows.iter().map(|row| row.method.as_str()).collect();
     methods.dedup();
     let panel = |title: &str, label: &str, measure: fn(&Row) -> Interval| {
-        methods.iter().fold(
-            Panel::new(title, "temperature", label).scales(Scale::Log, Scale::Log),
-            |panel, method| {
-                let (mut points, mut band) = (Vec::new(), Vec::new());
-                for row in diagnosis.rows.iter().filter(|row| row.method == *method) {
-                    let places = row.temperature.map_or(ends.to_vec(), |temperature| vec![f64::from(temperature)]);
-                    for place in places {
-                        let Interval { value, low, high } = measure(row);
-                        points.push((place, value));
-                        band.push((low, high));
-                    }
+        methods.iter().fold(Panel::new(title, "temperature", label).scales(Scale::Log, Scale::Log), |panel, method| {
+            let (mut points, mut band) = (Vec::new(), Vec::new());
+            for row in diagnosis.rows.iter().filter(|row| row.method == *method) {
+                let places = row.temperature.map_or(ends.to_vec(), |temperature| vec![f64::from(temperature)]);
+                for place in places {
+                    let Interval { value, low, high } = measure(row);
+                    points.push((place, value));
+                    band.push((low, high));
                 }
-                panel.with(Series::line(*method, points).band(band))
-            },
-        )
+            }
+            panel.with(Series::line(*method, points).band(band))
+        })
     };
     let bias = panel("bias", "norm of the mean error", |row| row.bias);
     let variance = panel("variance", "sum over the coordinates", |row| row.variance);

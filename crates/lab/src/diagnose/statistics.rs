@@ -40,14 +40,7 @@ struct Sums {
 
 impl Sums {
     fn new(dims: usize) -> Self {
-        Self {
-            count: 0.0,
-            estimate: vec![0.0; dims],
-            squares: 0.0,
-            squared_errors: 0.0,
-            cosines: 0.0,
-            agreements: 0.0,
-        }
+        Self { count: 0.0, estimate: vec![0.0; dims], squares: 0.0, squared_errors: 0.0, cosines: 0.0, agreements: 0.0 }
     }
 
     /// These sums with those of another, taken `sign` times.
@@ -133,7 +126,8 @@ impl Groups {
 
     /// The measures of estimates that do not vary, each of another gradient, whose root mean square norm is `norm`.
     pub fn row_of_inputs(&self, method: String, norm: f64) -> Row {
-        let zero = Reference { gradient: vec![0.0; self.0[0].estimate.len()], variance: 0.0, description: String::new() };
+        let zero =
+            Reference { gradient: vec![0.0; self.0[0].estimate.len()], variance: 0.0, description: String::new() };
         let [_, _, mean_squared_error, cosine, _, sign_agreement] = self.intervals(&zero);
         let bias = mean_squared_error.map(|square| square.max(0.0).sqrt());
         Row {
@@ -195,9 +189,7 @@ mod tests {
             groups.add(index, &[1.3 + 2.0 * noise[0], -2.0 + 2.0 * noise[1], 0.1 + 2.0 * noise[2]], &truth);
         }
         let row = groups.row("test".to_string(), None, &truth);
-        for (interval, expected) in
-            [(row.bias, 0.5), (row.variance, 12.0), (row.mean_squared_error, 12.25)]
-        {
+        for (interval, expected) in [(row.bias, 0.5), (row.variance, 12.0), (row.mean_squared_error, 12.25)] {
             let Interval { low, high, .. } = interval;
             assert!(low < expected && expected < high && high - low < 0.2 * expected + 0.1, "{interval:?} {expected}");
         }

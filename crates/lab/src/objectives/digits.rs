@@ -38,8 +38,7 @@ impl Objective for DigitsNetwork {
 
     fn logits(&self, learner: &Learner, contexts: &[u32]) -> Tensor<3> {
         let pixels = |image: &u32| &self.digits.pixels[*image as usize * PIXELS..][..PIXELS];
-        let images: Tensor<2> =
-            tensor(contexts.iter().flat_map(pixels).copied().collect(), [contexts.len(), PIXELS]);
+        let images: Tensor<2> = tensor(contexts.iter().flat_map(pixels).copied().collect(), [contexts.len(), PIXELS]);
         let Size { variables, categories } = self.size;
         (images - 0.3).matmul(learner.as_network().encoder.val()).reshape([contexts.len(), variables, categories])
     }

@@ -1,6 +1,6 @@
 //! Small problems with random choices, on which estimators are measured and compared.
 //!
-//! An [`Objective`] judges the choices of some variables; [`Learner`] holds what is trained: the logits themselves, or a
+//! An `Objective` judges the choices of some variables; a `Learner` holds what is trained: the logits themselves, or a
 //! network that computes them. Each is known by name, with settings behind it: `polynomial:p=3`.
 
 mod digits;

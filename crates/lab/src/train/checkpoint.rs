@@ -45,7 +45,17 @@ impl Position {
     /// The start of a stage after these epochs.
     pub fn begin(stage: Stage, rows: Vec<EpochRow>, config: &Config, shape: &NetworkShape) -> Self {
         let (config, shape) = (config.clone(), shape.clone());
-        Self { format: FORMAT.to_string(), stage, step: 0, loss_sum: 0, correct: 0, rows, diagnoses: Vec::new(), config, shape }
+        Self {
+            format: FORMAT.to_string(),
+            stage,
+            step: 0,
+            loss_sum: 0,
+            correct: 0,
+            rows,
+            diagnoses: Vec::new(),
+            config,
+            shape,
+        }
     }
 
     /// Fails where settings or images are not those of the checkpoint; learning rates, checkpoint intervals and the place

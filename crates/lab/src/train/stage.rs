@@ -89,7 +89,8 @@ impl Trainer<'_> {
             }
             // Taken before the forward pass, which moves running statistics; written when it is known that the parameters
             // give a finite loss and finite gradients.
-            let due = position.step > 0 && position.step.is_multiple_of(self.config.training.checkpoint_every) || overdue;
+            let due =
+                position.step > 0 && position.step.is_multiple_of(self.config.training.checkpoint_every) || overdue;
             overdue = due && pending.is_some();
             let checkpoint = (due && !overdue).then(|| Checkpoint::of(&position, &network, &optimizer));
             let batch = self.batch(&position, order);
