@@ -12,7 +12,6 @@ pub mod batch_norm;
 pub mod bernoulli;
 pub mod bit_packing;
 pub mod categorical;
-pub mod commitment;
 pub mod convolution;
 pub mod dorefa;
 pub mod fake_quant;

@@ -52,7 +52,7 @@ pub(super) static ENTRY: Entry = Entry {
         },
         Setting {
             key: "learning_rate",
-            default: 0.01,
+            default: 0.003,
             expected: "above 0",
             valid: |value| value > 0.0 && value.is_finite(),
         },
@@ -60,13 +60,14 @@ pub(super) static ENTRY: Entry = Entry {
     make: |settings| Box::new(Relax::new(settings[0] as usize, settings[1])),
 };
 
-/// eta and the perceptron r(s) = output . tanh(weight s + bias).
+/// eta and the perceptron r(s) = output . tanh(weight s + bias) + constant; the constant is a baseline of the cost.
 #[derive(Module, Debug)]
 struct ControlVariate {
     eta: Param<Tensor<1>>,
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
     output: Param<Tensor<1>>,
+    constant: Param<Tensor<1>>,
 }
 
 impl ControlVariate {
@@ -83,6 +84,7 @@ impl ControlVariate {
             weight: parameter(weight.reshape([inputs, hidden])),
             bias: Param::from_tensor(Tensor::zeros([hidden], device)),
             output: Param::from_tensor(Tensor::zeros([hidden], device)),
+            constant: Param::from_tensor(Tensor::zeros([1], device)),
         }
     }
 
@@ -94,7 +96,7 @@ impl ControlVariate {
         let flat = soft.clone().reshape([batch, variables * categories]);
         let hidden = (flat.matmul(self.weight.val()) + self.bias.val().unsqueeze()).tanh();
         let output: Tensor<2> = self.output.val().unsqueeze();
-        let value = (hidden.clone() * output.clone()).sum_dim(1).reshape([batch]);
+        let value = (hidden.clone() * output.clone()).sum_dim(1).reshape([batch]) + self.constant.val();
         let slope = (-(hidden.clone() * hidden) + 1.0) * output;
         let by_soft = slope.matmul(self.weight.val().transpose()).reshape(dims);
         let centred = by_soft.clone() - (by_soft * soft.clone()).sum_dim(2);

@@ -1,8 +1,9 @@
 use burn::module::{Module, RunningState};
 use burn::tensor::{Device, Int, Tensor};
-use hardgrad_kernels::commitment::commitment_backward;
 use hardgrad_kernels::random::Random;
-use hardgrad_kernels::vector_quantize::{gather, moving_average_update, nearest, rotation_backward, squared_error};
+use hardgrad_kernels::vector_quantize::{
+    commitment_backward, gather, moving_average_update, nearest, rotation_backward, squared_error,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Codes;

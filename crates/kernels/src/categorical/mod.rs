@@ -33,10 +33,10 @@ use crate::reduce::{LANES, sum_lanes};
 /// Values that one task handles, in whole rows: few enough that a loop finds in the cache what the one before wrote.
 const GROUP: usize = 4096;
 
-/// Values of the rows that one task handles.
+/// Values of the rows that one task handles; rows without classes hold no values.
 fn group(classes: usize, values: &[f32]) -> usize {
-    assert!(classes > 0 && values.len().is_multiple_of(classes));
-    (GROUP / classes).max(1) * classes
+    assert!(if classes > 0 { values.len().is_multiple_of(classes) } else { values.is_empty() });
+    (GROUP / classes.max(1)).max(1) * classes.max(1)
 }
 
 /// What to multiply with instead of dividing by `temperature`; finite, so that 0 times it is 0.

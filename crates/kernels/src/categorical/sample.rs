@@ -20,8 +20,8 @@ const STRIDE: usize = 4 * LANES;
 pub fn sample(logits: &[f32], uniform: &[f32], classes: usize, sample: &mut [f32]) {
     assert!(logits.len() == sample.len() * classes && uniform.len() == sample.len());
     let group = group(classes, logits);
-    let inputs = logits.par_chunks(group).zip(uniform.par_chunks(group / classes));
-    sample.par_chunks_mut(group / classes).zip(inputs).for_each_init(
+    let inputs = logits.par_chunks(group).zip(uniform.par_chunks(group / classes.max(1)));
+    sample.par_chunks_mut(group / classes.max(1)).zip(inputs).for_each_init(
         || vec![0.0; group],
         |scratch, (sample, (logits, uniform))| {
             let scratch = &mut scratch[..logits.len()];
@@ -36,7 +36,7 @@ pub fn sample(logits: &[f32], uniform: &[f32], classes: usize, sample: &mut [f32
 pub fn one_hot(sample: &[f32], classes: usize, y: &mut [f32]) {
     assert_eq!(sample.len() * classes, y.len());
     let group = group(classes, y);
-    y.par_chunks_mut(group).zip(sample.par_chunks(group / classes)).for_each(|(y, sample)| {
+    y.par_chunks_mut(group).zip(sample.par_chunks(group / classes.max(1))).for_each(|(y, sample)| {
         y.fill(0.0);
         for (y, sample) in y.chunks_exact_mut(classes).zip(sample) {
             y[*sample as usize] = 1.0;

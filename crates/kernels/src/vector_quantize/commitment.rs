@@ -1,7 +1,7 @@
-//! The commitment loss of code books: how far vectors are from their codes.
+//! The commitment loss: how far rows are from their codes.
 //!
 //! ```text
-//! loss = commitment mean((x - quantized)^2)          dx = G 2 commitment (x - quantized) / n     (quantized held constant)
+//! loss = commitment mean((x - q)^2)        dx = G 2 commitment (x - q) / (n dims)        q held constant
 //! ```
 //! Source: van den Oord et al., "Neural discrete representation learning", NeurIPS 2017.
 
