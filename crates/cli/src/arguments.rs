@@ -248,7 +248,7 @@ pub struct DiagnoseArguments {
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     pub spread: f32,
     /// Seed of everything random
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
     /// Folder for diagnose.csv, diagnose.json and diagnose.svg
     #[arg(long, value_name = "DIR")]
@@ -270,7 +270,7 @@ pub struct CompareArguments {
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub seeds: u64,
     /// First seed
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
     /// Steps of a run
     #[arg(long, value_name = "N", default_value_t = 2_000)]

@@ -156,8 +156,8 @@ fn interval(Interval { value, low, high }: Interval) -> String {
 
 /// Three significant digits.
 fn short(value: f64) -> String {
-    if value == 0.0 {
-        return "0".to_string();
+    if value == 0.0 || !value.is_finite() {
+        return if value == 0.0 { "0" } else { "-" }.to_string();
     }
     let exponent = value.abs().log10().floor() as i32;
     match exponent {
@@ -171,7 +171,8 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
         vec![
             row.method.clone(),
             row.temperature.map_or_else(|| "-".to_string(), |temperature| temperature.to_string()),
-            interval(row.relative_bias),
+            interval(row.bias),
+            row.relative_bias.map_or_else(|| "-".to_string(), interval),
             interval(row.variance),
             interval(row.mean_squared_error),
             interval(row.cosine),
@@ -182,6 +183,7 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let header = [
         "method",
         "temperature",
+        "bias",
         "bias / norm",
         "variance",
         "mean squared error",
@@ -189,14 +191,14 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
         "cosine of mean",
         "sign agreement",
     ];
+    let norm = diagnosis.gradient_norm.map_or_else(String::new, |norm| format!(", norm {}", short(norm)));
     format!(
-        "{}\n{}, {} variables with {} categories; true gradient: {}, norm {}; {} estimates each, intervals of 95 %",
+        "{}\n{}, {} variables with {} categories; true gradient: {}{norm}; {} estimates each, intervals of 95 %",
         table(&header, 1, rows),
         diagnosis.objective,
         diagnosis.variables,
         diagnosis.categories,
         diagnosis.reference,
-        short(diagnosis.gradient_norm),
         grouped(diagnosis.samples as u64)
     )
 }

@@ -92,22 +92,46 @@ fn run_case(path: &Path, bytes: &[u8], metadata: &BTreeMap<String, String>) {
 fn all_instruction_sets_give_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("in.safetensors");
-    let values =
-        |scale: f32| -> Vec<u8> { (0..1003).flat_map(|i| ((i as f32 * 0.7).sin() * scale).to_le_bytes()).collect() };
-    let (x, grad, scale) = (values(3.0), values(1.0), 0.37f32.to_le_bytes());
-    let view = |shape: Vec<usize>, bytes| TensorView::new(Dtype::F32, shape, bytes).unwrap();
-    let inputs = [("x", view(vec![1003], &x)), ("grad", view(vec![1003], &grad)), ("scale", view(vec![1], &scale))];
-    std::fs::write(&input, safetensors::serialize(inputs, None).unwrap()).unwrap();
-    for operator in ["fake_quant", "lsq"] {
-        let outputs: Vec<Vec<u8>> = ["portable", "avx2", "avx512"]
-            .iter()
-            .map(|level| {
-                let output = folder.path().join(format!("{level}.safetensors"));
-                let arguments = ["op", "run", operator, text(&input), text(&output), "--set", "bits=4"];
-                assert!(hardgrad(&arguments).env("HARDGRAD_SIMD", level).status().unwrap().success());
-                std::fs::read(output).unwrap()
-            })
-            .collect();
+    let (rows, columns) = (17, 59);
+    let bytes = |count: usize, value: &dyn Fn(usize) -> f32| -> Vec<u8> {
+        (0..count).flat_map(|index| value(index).to_le_bytes()).collect()
+    };
+    let wave = |scale: f32| bytes(rows * columns, &|index| (index as f32 * 0.7).sin() * scale);
+    let (x, grad, one) = (wave(3.0), wave(1.0), bytes(1, &|_| 0.37));
+    let uniform = bytes(rows * columns, &|index| (0.5 + index as f32) / (rows * columns) as f32);
+    let sample = bytes(rows, &|index| (index * 7 % columns) as f32);
+    let codebook = bytes(23 * columns, &|index| (index as f32 * 1.3).cos());
+    let view = |shape: &[usize], bytes| TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap();
+    let matrix: &[usize] = &[rows, columns];
+    // Operator, what its inputs besides x and the gradient are, keys. The main input is called by its own name.
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a [usize], &'a [u8])], &'a [&'a str]);
+    let cases: [Case<'_>; 13] = [
+        ("fake_quant", "x", &[("scale", &[1], &one)], &["bits=4"]),
+        ("lsq", "x", &[("scale", &[1], &one)], &["bits=4"]),
+        ("sign", "x", &[], &["surrogate=tanh"]),
+        ("sign", "x", &[], &["surrogate=swish_sign"]),
+        ("dorefa_weight", "x", &[], &["bits=3"]),
+        ("ternary_twn", "x", &[], &[]),
+        ("threshold_mask", "x", &[("threshold", &[1], &one)], &["surrogate=ede", "t=2"]),
+        ("soft_threshold", "x", &[("s", &[1], &one)], &[]),
+        ("hard_concrete", "log_alpha", &[("uniform", matrix, &uniform)], &[]),
+        ("gumbel_softmax", "logits", &[("uniform", matrix, &uniform)], &["tau=0.7", "hard=true"]),
+        ("reinmax", "logits", &[("sample", &[rows], &sample)], &["tau=1.3"]),
+        ("top_k_mask", "scores", &[("uniform", matrix, &uniform)], &["k=9", "tau=0.8"]),
+        ("vector_quantize", "x", &[("codebook", &[23, columns], &codebook)], &["gradient=rotation"]),
+    ];
+    for (operator, main, others, keys) in cases {
+        let mut inputs = vec![(main, view(matrix, &x)), ("grad", view(matrix, &grad))];
+        inputs.extend(others.iter().map(|(name, shape, bytes)| (*name, view(shape, bytes))));
+        std::fs::write(&input, safetensors::serialize(inputs, None).unwrap()).unwrap();
+        let outputs = ["portable", "avx2", "avx512"].map(|level| {
+            let output = folder.path().join(format!("{level}.safetensors"));
+            let mut arguments = vec!["op", "run", operator, text(&input), text(&output)];
+            arguments.extend(keys.iter().flat_map(|key| ["--set", *key]));
+            let done = hardgrad(&arguments).env("HARDGRAD_SIMD", level).output().unwrap();
+            assert!(done.status.success(), "{operator}: {}", String::from_utf8_lossy(&done.stderr));
+            std::fs::read(output).unwrap()
+        });
         assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]), "{operator}");
     }
 }

@@ -16,8 +16,8 @@ pub struct WeightCodes {
     pub codes: Vec<i32>,
     /// How many latent weights lie beyond the ends of the grid.
     pub clipped: usize,
-    /// Mean over the channels of the distance between neighbouring grid points.
-    pub step: f32,
+    /// Distance between neighbouring grid points, for each value.
+    pub steps: Vec<f32>,
 }
 
 /// The codes of a quantised weight called `name`; none where it is not quantised or its delay is not over.
@@ -45,7 +45,7 @@ pub fn weight_codes<const D: usize>(name: &str, weight: &Param<Tensor<D>>) -> Op
         name: name.to_string(),
         codes: codes.collect(),
         clipped: beyond(&values(&latent), &grid, channels),
-        step: grid.spacing as f32 * grid.scale.iter().sum::<f32>() / grid.scale.len() as f32,
+        steps: (0..latent.shape().num_elements()).map(|index| grid.spacing as f32 * scale(index)).collect(),
     })
 }
 

@@ -11,7 +11,7 @@ pub struct Setting {
     pub default: f64,
     /// What it must be, in words.
     pub expected: &'static str,
-    /// Whether a value can be.
+    /// Whether a value can be; it must also be after rounding to f32.
     pub valid: fn(f64) -> bool,
 }
 
@@ -62,9 +62,15 @@ pub fn read(settings: &[Setting], description: &str) -> Result<Vec<f64>, Setting
             },
         })?;
         let setting = &settings[place];
-        numbers[place] = value.parse().ok().filter(|number| (setting.valid)(*number)).ok_or_else(|| {
-            SettingError::Value { key: key.to_string(), expected: setting.expected, found: value.to_string() }
-        })?;
+        numbers[place] = value
+            .parse()
+            .ok()
+            .filter(|number| (setting.valid)(*number) && (setting.valid)(f64::from(*number as f32)))
+            .ok_or_else(|| SettingError::Value {
+                key: key.to_string(),
+                expected: setting.expected,
+                found: value.to_string(),
+            })?;
     }
     Ok(numbers)
 }

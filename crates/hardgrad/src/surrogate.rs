@@ -14,7 +14,7 @@ pub(crate) fn derivative<const D: usize>(x: Tensor<D>, surrogate: Surrogate) -> 
         Surrogate::ApproxSign => (x.clone().abs() * -2.0 + 2.0) * inside(&x),
         Surrogate::Tanh => square_of_sech(x),
         Surrogate::SwishSign { beta } => {
-            let half = x * beta / 2.0;
+            let half = (x * beta / 2.0).clamp(-5e2, 5e2);
             (half.clone() * half.clone().tanh() * -2.0 + 2.0) * square_of_sech(half) * (beta / 2.0)
         }
         Surrogate::Ede { t } => square_of_sech(x * t) * t.max(1.0),

@@ -36,7 +36,7 @@ impl Random {
     /// Values of their own for one of several draws at the same place, `part` below 2^16; part 0 is this one.
     /// Streams below 2^16 keep apart from the parts of others.
     pub fn part(&self, part: u32) -> Self {
-        debug_assert!(part < 1 << 16);
+        assert!(part < 1 << 16, "part {part} is not below 2^16");
         Self { stream: self.stream ^ part << 16, ..*self }
     }
 

@@ -72,21 +72,22 @@ pub fn max_abs(x: &[f32]) -> f32 {
     high.max(-low)
 }
 
-/// The sum of all magnitudes.
+/// The sum of all magnitudes, in f64: it cannot overflow.
 pub fn sum_abs(x: &[f32]) -> f64 {
-    sum_chunks(x, sum_abs_block)
+    let sums: Vec<f64> = x.par_chunks(CHUNK).map(sum_abs_block).collect();
+    sums.into_iter().sum()
 }
 
 multiversion! {
-    fn sum_abs_block(x: &[f32]) -> f32 {
+    fn sum_abs_block(x: &[f32]) -> f64 {
         let (blocks, rest) = x.as_chunks::<LANES>();
-        let mut lanes = [0.0; LANES];
+        let mut lanes = [0.0f64; LANES];
         for block in blocks {
             for (lane, x) in lanes.iter_mut().zip(block) {
-                *lane += x.abs();
+                *lane += f64::from(x.abs());
             }
         }
-        sum_lanes(lanes) + rest.iter().map(|x| x.abs()).sum::<f32>()
+        lanes.iter().sum::<f64>() + rest.iter().map(|x| f64::from(x.abs())).sum::<f64>()
     }
 }
 

@@ -76,7 +76,8 @@ impl Surrogate {
             Self::ApproxSign => inside(2.0 - 2.0 * x.abs()),
             Self::Tanh => square_of_sech(x),
             Self::SwishSign { beta } => {
-                let z = beta * x;
+                // Beyond 1000 the derivative is 0 in any float, and no product may overflow on the way.
+                let z = (beta * x).clamp(-1e3, 1e3);
                 // 1 + cosh(z) = 2 cosh(z/2)^2; this form does not overflow.
                 beta * (2.0 - z * tanh(z / 2.0)) * square_of_sech(z / 2.0) / 2.0
             }
@@ -130,6 +131,7 @@ mod tests {
             (Surrogate::SwishSign { beta: 5.0 }, 0.0, 5.0),
             (Surrogate::SwishSign { beta: 5.0 }, 0.3, 5.0 * (2.0 - 1.5 * 0.75f32.tanh()) / (1.0 + 1.5f32.cosh())),
             (Surrogate::SwishSign { beta: 5.0 }, 1e4, 0.0),
+            (Surrogate::SwishSign { beta: 5.0 }, 3e38, 0.0),
             (Surrogate::Ede { t: 0.5 }, 0.0, 1.0),
         ];
         for (surrogate, x, expected) in cases {

@@ -73,6 +73,13 @@ mod tests {
     }
 
     #[test]
+    fn means_of_huge_values_do_not_overflow() {
+        let mut y = [9.0; 3];
+        ternary_twn(&[3e38, -3e38, 1.0], &mut y);
+        assert_eq!(y, [1.0, -1.0, 0.0]);
+    }
+
+    #[test]
     fn absolute_mean_scales_the_codes() {
         let mut y = [9.0; 3];
         ternary_absmean(&[3.0, -0.1, -0.2], &mut y);

@@ -42,6 +42,9 @@ pub struct Request {
 /// Points of a curve.
 const POINTS: u64 = 50;
 
+/// Values that the choices of one step may hold.
+const VALUES: usize = 1 << 27;
+
 /// Rows from which an expected cost is estimated where it has no closed form.
 const EVALUATION_ROWS: usize = 4_096;
 
@@ -102,22 +105,42 @@ pub enum Progress {
 /// If a name, a setting or a size cannot be, or an estimator does not suit the objective or meets a value that is not finite.
 pub fn compare(request: &Request, tell: &(dyn Fn(Progress) + Sync)) -> Result<Comparison, LabError> {
     check(request)?;
-    let objective = objective(request, request.seed)?;
+    let objective = objectives::by_name(&request.objective, request.variables, request.categories, request.seed)?;
     let Size { variables, categories } = objective.size();
     let estimators = if request.estimators.is_empty() {
-        let suited = ESTIMATORS.iter().filter(|entry| !entry.binary || categories == 2);
+        let least = request.temperature.start.min(request.temperature.end);
+        let suited = ESTIMATORS.iter().filter(|entry| {
+            (!entry.binary || categories == 2) && (!entry.uses_temperature || least >= entry.least_temperature)
+        });
         suited.map(|entry| entry.name.to_string()).collect()
     } else {
         request.estimators.clone()
     };
+    let least = request.temperature.start.min(request.temperature.end);
     for estimator in &estimators {
         categorical::by_name(estimator)?;
+        let copies = crate::diagnose::copies(estimator)?;
+        let values = request.batch_size.saturating_mul(variables * categories).saturating_mul(copies);
+        if values > VALUES {
+            return Err(LabError::Usage(format!(
+                "{estimator}: --batch-size times variables, categories and samples must be at most {VALUES}, got {values}"
+            )));
+        }
+        let entry = ESTIMATORS.iter().find(|entry| entry.name == settings::name(estimator)).expect("by_name knows it");
+        if entry.uses_temperature && least < entry.least_temperature {
+            return Err(LabError::Usage(format!(
+                "{estimator} needs temperatures of at least {}, got {least}; name other --estimators or raise --temperature",
+                entry.least_temperature
+            )));
+        }
     }
     tell(Progress::Begin(request.steps * request.seeds * estimators.len() as u64));
     let runs: Vec<(&String, u64)> =
         estimators.iter().flat_map(|name| (0..request.seeds).map(move |run| (name, request.seed + run))).collect();
-    let curves: Vec<Vec<(u64, f64)>> =
-        runs.par_iter().map(|(name, seed)| train(request, name, *seed, tell)).collect::<Result<_, _>>()?;
+    let curves: Vec<Vec<(u64, f64)>> = runs
+        .par_iter()
+        .map(|(name, seed)| train(request, objective.as_ref(), name, *seed, tell))
+        .collect::<Result<_, _>>()?;
     let floor = objective.floor();
     let rows = estimators.iter().zip(curves.chunks(request.seeds as usize));
     let rows = rows.map(|(estimator, curves)| row(estimator, curves, floor)).collect();
@@ -139,24 +162,14 @@ pub fn compare(request: &Request, tell: &(dyn Fn(Progress) + Sync)) -> Result<Co
     })
 }
 
-fn objective(request: &Request, seed: u64) -> Result<Box<dyn Objective>, LabError> {
-    Ok(objectives::by_name(&request.objective, request.variables, request.categories, seed)?)
-}
-
 fn check(request: &Request) -> Result<(), LabError> {
     let usage = |message: String| Err(LabError::Usage(message));
     let Request { seeds, steps, batch_size, learning_rate, temperature, .. } = request;
     if *seeds == 0 || *steps == 0 || *batch_size == 0 {
         return usage("--seeds, --steps and --batch-size must be at least 1".to_string());
     }
-    if *batch_size > 1 << 20 || *steps > u64::from(u32::MAX) || *seeds > 1 << 20 {
-        return usage("--batch-size and --seeds can be at most 1048576, --steps at most 4294967295".to_string());
-    }
-    if request.variables.is_some_and(|variables| !(1..=1 << 16).contains(&variables)) {
-        return usage("--variables must be from 1 to 65536".to_string());
-    }
-    if !(2..=1 << 12).contains(&request.categories) {
-        return usage(format!("--categories must be from 2 to 4096, got {}", request.categories));
+    if *seeds > 1 << 20 || *steps > u64::from(u32::MAX) {
+        return usage("--seeds can be at most 1048576, --steps at most 4294967295".to_string());
     }
     if !(*learning_rate > 0.0 && learning_rate.is_finite()) {
         return usage(format!("--learning-rate must be above 0, got {learning_rate}"));
@@ -170,20 +183,19 @@ fn check(request: &Request) -> Result<(), LabError> {
 /// One run: the expected cost at the start and after each fiftieth of the steps.
 fn train(
     request: &Request,
+    objective: &dyn Objective,
     name: &str,
     seed: u64,
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Vec<(u64, f64)>, LabError> {
-    let objective = objective(request, request.seed)?;
     let mut learner = objective.learner(seed, 0.0);
     let mut estimator = categorical::by_name(name)?;
-    let least = ESTIMATORS.iter().find(|entry| entry.name == settings::name(name)).map_or(0.0, |e| e.least_temperature);
     let mut optimizer: ModuleOptimizer = AdamConfig::new().with_epsilon(1e-8).init();
     let every = request.steps.div_ceil(POINTS);
-    let mut curve = vec![(0, expected_cost(objective.as_ref(), &learner, seed, 0))];
+    let mut curve = vec![(0, expected_cost(objective, &learner, seed, 0))];
     for step in 0..request.steps {
-        let contexts = contexts(objective.as_ref(), request.batch_size, seed, step as u32);
-        let temperature = request.temperature.at(step, request.steps).max(least);
+        let contexts = contexts(objective, request.batch_size, seed, step as u32);
+        let temperature = request.temperature.at(step, request.steps);
         let logits = objective.logits(&learner, &contexts);
         let mut cost = |choices: Tensor<3>| objective.cost(&learner, choices, &contexts);
         let random = Random::new(seed, step as u32, ESTIMATOR_STREAM);
@@ -192,7 +204,13 @@ fn train(
         learner = optimizer.step(request.learning_rate, learner, gradients);
         let done = step + 1;
         if done.is_multiple_of(every) || done == request.steps {
-            curve.push((done, expected_cost(objective.as_ref(), &learner, seed, done as u32)));
+            let cost = expected_cost(objective, &learner, seed, done as u32);
+            if !cost.is_finite() {
+                return Err(LabError::Usage(format!(
+                    "{name}: the cost is not finite after {done} steps; lower --learning-rate"
+                )));
+            }
+            curve.push((done, cost));
             tell(Progress::Steps(if done.is_multiple_of(every) { every } else { done % every }));
         }
     }

@@ -113,7 +113,7 @@ pub struct QuantizationConfig {
 /// Measurements of gradients and hard values during the quantised stage, written to metrics.csv.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiagnoseConfig {
-    /// Steps between measurements; 0 for none.
+    /// Steps between measurements, each of which takes two; 0 for none.
     pub every: u64,
     /// Pairs of random directions of the zeroth-order reference; each costs four forward passes.
     pub probes: u32,

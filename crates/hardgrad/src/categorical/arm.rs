@@ -25,6 +25,7 @@ pub(super) static ENTRY: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: true,
+    learns: false,
     settings: &[],
     make: |_| Box::new(Arm),
 };
@@ -52,7 +53,7 @@ impl Estimator for Arm {
         let first = evaluate(self.name(), cost, one_hot_pair(u.clone().greater(sigmoid(-a.clone())).float()), rows)?;
         let second = evaluate(self.name(), cost, one_hot_pair(u.clone().lower(sigmoid(a)).float()), rows)?;
         let gradient = (u - 0.5) * a_row(first.clone() - second.clone());
-        Ok(with_gradient((first + second) / 2.0, logits, pair(gradient)))
+        with_gradient(self.name(), (first + second) / 2.0, logits, pair(gradient))
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) static ENTRY: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: true,
+    learns: false,
     settings: &[],
     make: |_| Box::new(DisArm),
 };
@@ -56,6 +57,6 @@ impl Estimator for DisArm {
         let second = evaluate(self.name(), cost, one_hot_pair(c.clone()), rows)?;
         // (-1)^c 1[b != c] = b - c
         let gradient = (b - c) * sigmoid(a.abs()) * (a_row(first.clone() - second.clone()) / 2.0);
-        Ok(with_gradient((first + second) / 2.0, logits, pair(gradient)))
+        with_gradient(self.name(), (first + second) / 2.0, logits, pair(gradient))
     }
 }

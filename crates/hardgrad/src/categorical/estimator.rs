@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use hardgrad_kernels::random::Random;
-use hardgrad_kernels::reduce::all_finite;
+use hardgrad_kernels::reduce::{all_finite, inner_product};
 
 use super::{CategoricalError, ESTIMATORS};
 use crate::flex::values;
@@ -59,6 +59,8 @@ pub struct Entry {
     pub least_temperature: f32,
     /// Whether it works on two categories only.
     pub binary: bool,
+    /// Whether it keeps something from call to call that settles after some of them.
+    pub learns: bool,
     /// Settings with their default and what they must be.
     pub settings: &'static [Setting],
     pub(super) make: fn(&[f64]) -> Box<dyn Estimator>,
@@ -116,12 +118,23 @@ pub(super) fn evaluate(
 }
 
 /// Costs with the value of `costs` and `gradient` `[batch, variables, categories]` as the gradient of each row with respect
-/// to its logits.
-pub(super) fn with_gradient(costs: Tensor<1>, logits: Tensor<3>, gradient: Tensor<3>) -> Tensor<1> {
+/// to its logits; fails if the gradient is not finite.
+pub(super) fn with_gradient(
+    estimator: &'static str,
+    costs: Tensor<1>,
+    logits: Tensor<3>,
+    gradient: Tensor<3>,
+) -> Result<Tensor<1>, CategoricalError> {
+    check_finite(estimator, "the gradient", &gradient)?;
     let rows = logits.dims()[0];
     // Exactly 0, with the wanted gradient.
     let zero = (logits.clone() - logits.inner()) * gradient;
-    costs + zero.sum_dim(2).sum_dim(1).reshape([rows])
+    Ok(costs + zero.sum_dim(2).sum_dim(1).reshape([rows]))
+}
+
+/// The sum of all products of the values of two tensors; the same for any number of threads.
+pub(super) fn product<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
+    inner_product(&values(a), &values(b))
 }
 
 /// Fails if a value is NaN or infinite.

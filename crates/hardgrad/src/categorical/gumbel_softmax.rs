@@ -66,6 +66,7 @@ pub(super) static SOFT: Entry = Entry {
     uses_temperature: true,
     least_temperature: 0.0,
     binary: false,
+    learns: false,
     settings: &[],
     make: |_| Box::new(GumbelSoftmax { hard: false }),
 };
@@ -77,6 +78,7 @@ pub(super) static HARD: Entry = Entry {
     uses_temperature: true,
     least_temperature: 0.0,
     binary: false,
+    learns: false,
     settings: &[],
     make: |_| Box::new(GumbelSoftmax { hard: true }),
 };

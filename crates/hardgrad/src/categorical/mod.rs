@@ -9,6 +9,9 @@
 //! gradient ([`Estimator::sample`]) and can stand anywhere in a network; the others must see the cost
 //! ([`Estimator::cost`]), which the first kind can serve as well.
 //!
+//! The operators of this family have compositions of Burn's operators for other devices; the estimators themselves check and
+//! draw on the CPU and run on the Flex device.
+//!
 //! | name | needs the cost | unbiased | temperature |
 //! |---|---|---|---|
 //! | `straight_through`, `decoupled`, `gapped_straight_through`, `reinmax` | no | no | yes |

@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::{log_softmax, sigmoid, softmax};
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, evaluate, with_gradient};
+use super::estimator::{check, evaluate, product, with_gradient};
 use super::reinforce::a_row;
 use super::sampling::uniform;
 use super::{CategoricalError, Cost, Entry, Estimator};
@@ -36,6 +36,9 @@ impl Rebar {
 
     /// Takes the products of a call and solves for the weights with the least sum of squares of s + eta c - baseline d.
     fn learn(&mut self, new: [f64; 5]) {
+        if !new.iter().all(|value| value.is_finite()) {
+            return;
+        }
         for (product, new) in self.products.iter_mut().zip(new) {
             *product = DECAY * *product + (1.0 - DECAY) * new;
         }
@@ -44,6 +47,9 @@ impl Rebar {
         if determinant > 1e-6 * cc * dd {
             self.eta = ((cd * sd - dd * sc) / determinant) as f32;
             self.baseline = ((cc * sd - cd * sc) / determinant) as f32;
+        } else if dd > 0.0 {
+            // The relaxed cost says nothing: what is left is the best baseline.
+            (self.eta, self.baseline) = (0.0, (sd / dd) as f32);
         }
     }
 }
@@ -64,6 +70,7 @@ pub(super) static ENTRY: Entry = Entry {
     uses_temperature: true,
     least_temperature: 0.0,
     binary: false,
+    learns: true,
     settings: &[],
     make: |_| Box::new(Rebar::new()),
 };
@@ -92,15 +99,16 @@ impl Estimator for Rebar {
         let score = direction.clone() * a_row(costs.clone());
         let control = draw.control(relaxed);
         let gradient = score.clone() + control.clone() * self.eta - direction.clone() * self.baseline;
-        let mean = |a: &Tensor<3>, b: &Tensor<3>| f64::from((a.clone() * b.clone()).mean().into_scalar::<f32>());
-        self.learn([
-            mean(&score, &control),
-            mean(&score, &direction),
-            mean(&control, &control),
-            mean(&control, &direction),
-            mean(&direction, &direction),
-        ]);
-        Ok(with_gradient(costs, logits, gradient))
+        let count = gradient.shape().num_elements().max(1) as f64;
+        let products = [
+            product(&score, &control),
+            product(&score, &direction),
+            product(&control, &control),
+            product(&control, &direction),
+            product(&direction, &direction),
+        ];
+        self.learn(products.map(|product| product / count));
+        with_gradient(self.name(), costs, logits, gradient)
     }
 }
 

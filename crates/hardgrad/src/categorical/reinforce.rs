@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check_finite, evaluate, flatten, with_gradient};
+use super::estimator::{check_finite, evaluate, flatten, product, with_gradient};
 use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
 use crate::settings::Setting;
 
@@ -49,6 +49,7 @@ pub(super) static NO_BASELINE: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: false,
+    learns: false,
     settings: &[],
     make: |_| Box::new(Reinforce),
 };
@@ -60,6 +61,7 @@ pub(super) static MOVING_AVERAGE: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: false,
+    learns: true,
     settings: &[Setting {
         key: "decay",
         default: 0.9,
@@ -76,6 +78,7 @@ pub(super) static LEAVE_ONE_OUT: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: false,
+    learns: false,
     settings: &[Setting {
         key: "samples",
         default: 2.0,
@@ -118,7 +121,7 @@ impl Estimator for Reinforce {
         check_finite(self.name(), "the logits tensor", &logits)?;
         let [choices, score] = score(&logits, random);
         let costs = evaluate(self.name(), cost, choices, logits.dims()[0])?;
-        Ok(with_gradient(costs.clone(), logits, score * a_row(costs)))
+        with_gradient(self.name(), costs.clone(), logits, score * a_row(costs))
     }
 }
 
@@ -141,10 +144,11 @@ impl Estimator for MovingAverage {
         check_finite(self.name(), "the logits tensor", &logits)?;
         let [choices, score] = score(&logits, random);
         let costs = evaluate(self.name(), cost, choices, logits.dims()[0])?;
-        let mean: f32 = costs.clone().inner().mean().into_scalar();
+        let ones = costs.ones_like();
+        let mean = (product(&costs, &ones) / costs.dims()[0].max(1) as f64) as f32;
         let advantage = a_row(costs.clone()) - self.average.unwrap_or(0.0);
         self.average = Some(self.average.map_or(mean, |average| self.decay * average + (1.0 - self.decay) * mean));
-        Ok(with_gradient(costs, logits, score * advantage))
+        with_gradient(self.name(), costs, logits, score * advantage)
     }
 }
 
@@ -178,6 +182,6 @@ impl Estimator for LeaveOneOut {
             .map(|(costs, score)| score * a_row(costs - mean.clone()))
             .reduce(|a, b| a + b)
             .expect("at least 2");
-        Ok(with_gradient(mean, logits, gradient / (count - 1.0)))
+        with_gradient(self.name(), mean, logits, gradient / (count - 1.0))
     }
 }

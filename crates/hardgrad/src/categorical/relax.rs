@@ -25,7 +25,7 @@ pub struct Relax {
     hidden: usize,
     /// Step size of its Adam.
     learning_rate: f64,
-    /// Made when the first call tells the number of variables and categories.
+    /// Made when the first call tells the number of variables and categories, and anew when they change.
     state: Option<(ControlVariate, ModuleOptimizer)>,
 }
 
@@ -43,6 +43,7 @@ pub(super) static ENTRY: Entry = Entry {
     uses_temperature: true,
     least_temperature: 0.0,
     binary: false,
+    learns: true,
     settings: &[
         Setting {
             key: "hidden",
@@ -75,7 +76,7 @@ impl ControlVariate {
     fn new(inputs: usize, hidden: usize, device: &Device) -> Self {
         let mut weight = vec![0.0; inputs * hidden];
         // A fixed draw: the estimator is a function of what it is called with.
-        Random::new(0, 0, 0).fill_normal(&mut weight);
+        Random::new(0, 0, WEIGHT_STREAM).fill_normal(&mut weight);
         let scale = (inputs as f32).sqrt().recip();
         let weight = Tensor::<1>::from_floats(weight.as_slice(), device) * scale;
         let parameter = |tensor: Tensor<2>| Param::from_tensor(Tensor::from_inner(tensor.inner()));
@@ -104,6 +105,9 @@ impl ControlVariate {
     }
 }
 
+/// The random stream of the perceptron's first weights.
+const WEIGHT_STREAM: u32 = 120;
+
 impl Estimator for Relax {
     fn name(&self) -> &'static str {
         ENTRY.name
@@ -125,9 +129,10 @@ impl Estimator for Relax {
         let costs = evaluate(self.name(), cost, draw.choices.clone(), logits.dims()[0])?;
         let relaxed = draw.relaxed(self.name(), cost, temperature)?;
         let [_, variables, categories] = logits.dims();
-        let (control, mut optimizer) = self.state.take().unwrap_or_else(|| {
-            let device = logits.device().autodiff();
-            let control = ControlVariate::new(variables * categories, self.hidden, &device);
+        let inputs = variables * categories;
+        let fitting = self.state.take().filter(|(control, _)| control.weight.dims()[0] == inputs);
+        let (control, mut optimizer) = fitting.unwrap_or_else(|| {
+            let control = ControlVariate::new(inputs, self.hidden, &logits.device().autodiff());
             (control, AdamConfig::new().with_epsilon(1e-8).init())
         });
         let score = draw.score();
@@ -139,9 +144,12 @@ impl Estimator for Relax {
         let gradient =
             score * a_row(costs.clone()) + draw.control(relaxed) * control.eta.val().reshape([1, 1, 1]) + learned;
         let used = gradient.clone().inner();
-        let squares = (gradient.clone() * gradient).mean();
+        // Rows first: a long sum over everything would depend on the number of threads.
+        let squares = (gradient.clone() * gradient).mean_dim(2).mean_dim(1).mean();
+        let learns = squares.clone().inner().into_scalar::<f32>().is_finite();
         let gradients = GradientsParams::from_grads(squares.backward(), &control);
-        self.state = Some((optimizer.step(self.learning_rate, control, gradients), optimizer));
-        Ok(with_gradient(costs, logits, used))
+        let control = if learns { optimizer.step(self.learning_rate, control, gradients) } else { control };
+        self.state = Some((control, optimizer));
+        with_gradient(self.name(), costs, logits, used)
     }
 }

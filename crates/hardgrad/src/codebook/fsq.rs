@@ -14,15 +14,15 @@ use crate::surrogate::square_of_sech;
 /// index = sum over the dimensions of (n + levels div 2) times the product of the earlier dimensions' levels
 /// dx = G (1 - tanh(x + s)^2) h / (levels div 2)
 /// ```
-/// x `[n, dims]`; `levels` one a dimension, at least 2; y lies between -1 and 1.
+/// x `[n, dims]`; `levels` one a dimension, 2 to 1000 (beyond, the factor 1 + 1e-3 would reach a code too many); y lies between -1 and 1.
 /// Source: Mentzer et al., "Finite scalar quantization: VQ-VAE made simple", ICLR 2024.
 ///
 /// # Panics
-/// If the number of levels is not that of the dimensions, or one is below 2.
+/// If the number of levels is not that of the dimensions, or one is not from 2 to 1000.
 pub fn fsq(x: Tensor<2>, levels: &[u32]) -> Codes {
     let dims = x.dims();
     assert_eq!(dims[1], levels.len(), "fsq: one number of levels a dimension");
-    assert!(levels.iter().all(|level| *level >= 2), "fsq: every dimension needs at least 2 levels");
+    assert!(levels.iter().all(|level| (2..=1000).contains(level)), "fsq: every dimension needs 2 to 1000 levels");
     let input = values(&x.clone().inner().to_device(&Device::flex()));
     let (mut y, mut indices) = (vec![0.0; input.len()], vec![0; dims[0]]);
     fsq::fsq(&input, levels, &mut y, Some(&mut indices));

@@ -25,7 +25,8 @@ pub fn gapped_backward(
 ) {
     assert!(logits.len() == out.len() && gradient.len() == out.len() && sample.len() * classes == out.len());
     let (group, scale) = (group(classes, logits), inverse(temperature));
-    let inputs = logits.par_chunks(group).zip(sample.par_chunks(group / classes.max(1))).zip(gradient.par_chunks(group));
+    let inputs =
+        logits.par_chunks(group).zip(sample.par_chunks(group / classes.max(1))).zip(gradient.par_chunks(group));
     out.par_chunks_mut(group).zip(inputs).for_each(|(out, ((logits, sample), gradient))| {
         gapped_weights(logits, sample, classes, scale, gap, out);
         backward_of_weights(gradient, classes, scale, out);

@@ -27,10 +27,14 @@ pub fn gumbel_rao_backward(
     out: &mut [f32],
 ) {
     assert!(logits.len() == out.len() && gradient.len() == out.len() && sample.len() * classes == out.len());
+    if logits.is_empty() {
+        return;
+    }
     assert!(!uniform.is_empty() && uniform.len().is_multiple_of(logits.len()));
     let (group, scale) = (group(classes, logits), inverse(temperature));
     let samples = uniform.len() / logits.len();
-    let inputs = logits.par_chunks(group).zip(sample.par_chunks(group / classes.max(1))).zip(gradient.par_chunks(group));
+    let inputs =
+        logits.par_chunks(group).zip(sample.par_chunks(group / classes.max(1))).zip(gradient.par_chunks(group));
     out.par_chunks_mut(group).zip(inputs).enumerate().for_each_init(
         || vec![0.0; 3 * group],
         |scratch, (index, (out, ((logits, sample), gradient)))| {

@@ -30,7 +30,8 @@ pub fn reinmax_backward(
 ) {
     assert!(logits.len() == out.len() && gradient.len() == out.len() && sample.len() * classes == out.len());
     let (group, scale) = (group(classes, logits), inverse(temperature));
-    let inputs = logits.par_chunks(group).zip(sample.par_chunks(group / classes.max(1))).zip(gradient.par_chunks(group));
+    let inputs =
+        logits.par_chunks(group).zip(sample.par_chunks(group / classes.max(1))).zip(gradient.par_chunks(group));
     out.par_chunks_mut(group).zip(inputs).for_each_init(Vec::new, |p, (out, ((logits, sample), gradient))| {
         out.copy_from_slice(logits);
         weights(classes, scale, out);

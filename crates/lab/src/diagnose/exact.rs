@@ -2,6 +2,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use hardgrad::categorical::LeaveOneOut;
 use hardgrad::random::Random;
 
+use super::statistics::GROUPS;
 use super::{LabError, Problem, REFERENCE_STREAM, ROWS, Size};
 
 /// Choices are enumerated up to this many.
@@ -16,14 +17,59 @@ pub(super) struct Reference {
     pub gradient: Vec<f64>,
     /// Expected squared distance from the true gradient: 0 where it is exact.
     pub variance: f64,
+    /// Sums and numbers of its samples in groups; none where it is exact.
+    pub groups: Vec<(Vec<f64>, f64)>,
     /// How it was found.
     pub description: String,
 }
 
 impl Reference {
-    /// Euclidean norm.
+    /// Euclidean norm of the true gradient: the noise of the reference is taken off.
     pub fn norm(&self) -> f64 {
-        self.gradient.iter().map(|value| value * value).sum::<f64>().sqrt()
+        (self.gradient.iter().map(|value| value * value).sum::<f64>() - self.variance).max(0.0).sqrt()
+    }
+
+    /// The reference without each of its groups.
+    pub fn without_groups(&self) -> Vec<Vec<f64>> {
+        let total: f64 = self.groups.iter().map(|(_, count)| count).sum();
+        let without = |(sums, count): &(Vec<f64>, f64)| {
+            let rest = self.gradient.iter().zip(sums);
+            rest.map(|(mean, sum)| (mean * total - sum) / (total - count)).collect()
+        };
+        self.groups.iter().map(without).collect()
+    }
+}
+
+/// A reference that is made of samples.
+pub(super) struct ReferenceGroups {
+    groups: Vec<(Vec<f64>, f64)>,
+    squares: f64,
+}
+
+impl ReferenceGroups {
+    pub fn new(dims: usize) -> Self {
+        Self { groups: vec![(vec![0.0; dims], 0.0); GROUPS], squares: 0.0 }
+    }
+
+    /// Takes sample `index`.
+    pub fn add(&mut self, index: usize, sample: &[f32]) {
+        let (sums, count) = &mut self.groups[index % GROUPS];
+        *count += 1.0;
+        for (sum, value) in sums.iter_mut().zip(sample) {
+            *sum += f64::from(*value);
+            self.squares += f64::from(*value) * f64::from(*value);
+        }
+    }
+
+    /// The mean of the samples.
+    pub fn finish(self, description: String) -> Reference {
+        let count: f64 = self.groups.iter().map(|(_, count)| count).sum();
+        let dims = self.groups[0].0.len();
+        let gradient: Vec<f64> =
+            (0..dims).map(|place| self.groups.iter().map(|(sums, _)| sums[place]).sum::<f64>() / count).collect();
+        let norm: f64 = gradient.iter().map(|value| value * value).sum();
+        let variance = (self.squares / count - norm) / (count - 1.0);
+        Reference { gradient, variance, groups: self.groups, description }
     }
 }
 
@@ -42,7 +88,12 @@ pub(super) fn exact(problem: &Problem<'_>) -> Option<Reference> {
             let mean: f64 = probabilities.iter().zip(costs).map(|(p, cost)| p * cost).sum();
             gradient.extend(probabilities.iter().zip(costs).map(|(p, cost)| p * (cost - mean) / variables as f64));
         }
-        return Some(Reference { gradient, variance: 0.0, description: "exact, variable by variable".to_string() });
+        return Some(Reference {
+            gradient,
+            variance: 0.0,
+            groups: Vec::new(),
+            description: "exact, variable by variable".to_string(),
+        });
     }
     let states = u32::try_from(variables).ok().and_then(|variables| categories.checked_pow(variables))?;
     if states > STATES {
@@ -74,34 +125,25 @@ pub(super) fn exact(problem: &Problem<'_>) -> Option<Reference> {
         }
         gradient.iter_mut().zip(probabilities).for_each(|(gradient, p)| *gradient -= p * mean);
     }
-    Some(Reference { gradient, variance: 0.0, description: format!("exact, all {states} choices") })
+    Some(Reference { gradient, variance: 0.0, groups: Vec::new(), description: format!("exact, all {states} choices") })
 }
 
 /// An unbiased reference: the mean of leave-one-out score function estimates.
 pub(super) fn reference(problem: &Problem<'_>, samples: usize, seed: u64) -> Result<Reference, LabError> {
-    let estimates = samples.div_ceil(SAMPLES).max(2);
+    let estimates = samples.div_ceil(SAMPLES).max(2 * GROUPS);
     let mut estimator = LeaveOneOut { samples: SAMPLES };
     let dims = problem.dims();
-    let (mut sum, mut squares) = (vec![0.0f64; dims], 0.0);
+    let mut groups = ReferenceGroups::new(dims);
     let (mut done, mut call) = (0, 0);
     while done < estimates {
-        let count = problem.estimates_a_call().min(estimates - done);
+        let count = problem.estimates_a_call(1).min(estimates - done);
         let random = Random::new(seed, call, REFERENCE_STREAM);
-        for estimate in problem.estimates(&mut estimator, count, 1.0, &random)?.chunks_exact(dims) {
-            for (sum, value) in sum.iter_mut().zip(estimate) {
-                *sum += f64::from(*value);
-                squares += f64::from(*value) * f64::from(*value);
-            }
-        }
+        let found = problem.estimates(&mut estimator, count, 1.0, &random)?;
+        found.chunks_exact(dims).enumerate().for_each(|(index, estimate)| groups.add(done + index, estimate));
         done += count;
         call += 1;
     }
-    let count = estimates as f64;
-    let gradient: Vec<f64> = sum.into_iter().map(|sum| sum / count).collect();
-    let norm: f64 = gradient.iter().map(|value| value * value).sum();
-    let variance = (squares / count - norm) / (count - 1.0);
-    let description = format!("leave-one-out score function, {} samples", estimates * SAMPLES);
-    Ok(Reference { gradient, variance, description })
+    Ok(groups.finish(format!("leave-one-out score function, {} samples", estimates * SAMPLES)))
 }
 
 /// Costs of one-hot choices of one input.
@@ -128,4 +170,76 @@ fn digits(mut number: usize, base: usize) -> impl Iterator<Item = usize> {
         number /= base;
         digit
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Request;
+    use super::*;
+    use crate::objectives::{self, Learner, Objective};
+
+    /// An objective that does not tell that it is separable.
+    struct Hidden(Box<dyn Objective>);
+
+    impl Objective for Hidden {
+        fn size(&self) -> Size {
+            self.0.size()
+        }
+
+        fn cost(&self, learner: &Learner, choices: Tensor<3>, contexts: &[u32]) -> Tensor<1> {
+            self.0.cost(learner, choices, contexts)
+        }
+    }
+
+    fn request(objective: &str, variables: usize, categories: usize) -> Request {
+        Request {
+            methods: Vec::new(),
+            objective: objective.to_string(),
+            variables: Some(variables),
+            categories,
+            temperatures: vec![1.0],
+            samples: 100,
+            reference_samples: 100,
+            spread: 1.0,
+            seed: 3,
+        }
+    }
+
+    #[test]
+    fn enumeration_and_the_separable_formula_agree() {
+        for (name, variables, categories) in [("linear", 5, 3), ("polynomial:p=3", 9, 2), ("rebar_toy", 1, 4)] {
+            let request = request(name, variables, categories);
+            let objective = || objectives::by_name(name, Some(variables), categories, request.seed).unwrap();
+            let (shown, hidden) = (objective(), Hidden(objective()));
+            let separable = exact(&Problem::new(shown.as_ref(), &request)).unwrap();
+            let enumerated = exact(&Problem::new(&hidden, &request)).unwrap();
+            assert_ne!(separable.description, enumerated.description);
+            for (a, b) in separable.gradient.iter().zip(&enumerated.gradient) {
+                assert!((a - b).abs() < 1e-7, "{name}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sampled_reference_meets_the_exact_gradient() {
+        let request = request("quadratic", 6, 2);
+        let objective = objectives::by_name("quadratic", Some(6), 2, request.seed).unwrap();
+        let problem = Problem::new(objective.as_ref(), &request);
+        let (exact, sampled) = (exact(&problem).unwrap(), reference(&problem, 200_000, 1).unwrap());
+        let distance: f64 = exact.gradient.iter().zip(&sampled.gradient).map(|(a, b)| (a - b) * (a - b)).sum();
+        // The squared distance has the stated expectation, spread over 12 coordinates.
+        assert!(
+            distance < 4.0 * sampled.variance && distance > sampled.variance / 20.0,
+            "{distance} {}",
+            sampled.variance
+        );
+        assert!((sampled.norm() - exact.norm()).abs() < 0.05 * exact.norm());
+    }
+
+    #[test]
+    fn spaces_beyond_the_limit_are_not_enumerated() {
+        let request = request("quadratic", 21, 2);
+        let objective = objectives::by_name("quadratic", Some(21), 2, 0).unwrap();
+        assert!(exact(&Problem::new(objective.as_ref(), &request)).is_none());
+    }
 }

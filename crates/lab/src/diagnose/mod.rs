@@ -16,6 +16,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use hardgrad::categorical::{self, CategoricalError, ESTIMATORS, Estimator};
 use hardgrad::random::Random;
 use hardgrad::settings;
+use hardgrad_kernels::reduce::all_finite;
 use serde::Serialize;
 
 use crate::objectives::{self, Objective, Size};
@@ -36,7 +37,7 @@ pub struct Request {
     pub methods: Vec<String>,
     /// The objective, by name.
     pub objective: String,
-    /// Variables; the objective's usual number where absent.
+    /// Variables; where absent the objective's usual number, or 8 for hard operators.
     pub variables: Option<usize>,
     /// Categories of each variable.
     pub categories: usize,
@@ -58,8 +59,11 @@ const WARM_UP: usize = 20_000;
 /// Inputs of an objective that has inputs.
 const CONTEXTS: usize = 4;
 
-/// Rows of one evaluation.
+/// Rows of one evaluation at most.
 const ROWS: usize = 2_048;
+
+/// Values that the choices of one evaluation may hold.
+const VALUES: usize = 1 << 24;
 
 /// How good the gradients of some methods are.
 #[derive(Clone, Debug, Serialize)]
@@ -72,8 +76,8 @@ pub struct Diagnosis {
     pub categories: usize,
     /// How the true gradient was found.
     pub reference: String,
-    /// Its norm.
-    pub gradient_norm: f64,
+    /// Its norm; none for hard operators, where each input has a gradient of its own.
+    pub gradient_norm: Option<f64>,
     /// Estimates of each method.
     pub samples: usize,
     /// A row for each method and temperature.
@@ -87,17 +91,17 @@ pub struct Row {
     pub method: String,
     /// Its temperature, where it has one.
     pub temperature: Option<f32>,
-    /// Norm of the mean estimate minus the true gradient.
+    /// Norm of the mean estimate minus the true gradient; for hard operators its root mean square over the inputs.
     pub bias: Interval,
-    /// The same as a share of the norm of the true gradient.
-    pub relative_bias: Interval,
+    /// The same as a share of the norm of the true gradient, where that is not 0.
+    pub relative_bias: Option<Interval>,
     /// Sum over the coordinates of the variance of an estimate.
     pub variance: Interval,
     /// Mean squared distance of an estimate from the true gradient.
     pub mean_squared_error: Interval,
     /// Mean cosine of an estimate with the true gradient.
     pub cosine: Interval,
-    /// Cosine of the mean estimate with the true gradient.
+    /// Cosine of the mean estimate with the true gradient; for hard operators, which do not vary, that of the estimate.
     pub cosine_of_mean: Interval,
     /// Mean share of the coordinates that have the sign of the true gradient.
     pub sign_agreement: Interval,
@@ -125,7 +129,7 @@ pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Dia
     }
     let objective = objectives::by_name(&request.objective, request.variables, request.categories, request.seed)?;
     let methods = methods(request, objective.size());
-    let measurements = measurements(&methods, &request.temperatures)?;
+    let measurements = measurements(&methods, &request.temperatures, !request.methods.is_empty())?;
     tell(Progress::Begin(measurements.len() as u64));
     let problem = Problem::new(objective.as_ref(), request);
     let truth = match exact(&problem) {
@@ -136,7 +140,7 @@ pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Dia
     for (method, temperature) in measurements {
         tell(Progress::Method(label(&method, temperature)));
         let mut estimator = categorical::by_name(&method)?;
-        let groups = measure(&problem, estimator.as_mut(), temperature.unwrap_or(1.0), request, &truth)?;
+        let groups = measure(&problem, &method, estimator.as_mut(), temperature.unwrap_or(1.0), request, &truth)?;
         rows.push(groups.row(method, temperature, &truth));
         tell(Progress::Done);
     }
@@ -146,7 +150,7 @@ pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Dia
         variables,
         categories,
         reference: truth.description.clone(),
-        gradient_norm: truth.norm(),
+        gradient_norm: Some(truth.norm()),
         samples: request.samples,
         rows,
     })
@@ -159,12 +163,6 @@ fn check(request: &Request) -> Result<(), LabError> {
     }
     if request.reference_samples < 2 * statistics::GROUPS {
         return usage(format!("--reference-samples must be at least {}", 2 * statistics::GROUPS));
-    }
-    if request.variables == Some(0) || request.variables.is_some_and(|variables| variables > 1 << 16) {
-        return usage("--variables must be from 1 to 65536".to_string());
-    }
-    if !(2..=1 << 12).contains(&request.categories) {
-        return usage(format!("--categories must be from 2 to 4096, got {}", request.categories));
     }
     if request.temperatures.is_empty() {
         return usage("--temperatures must name at least one".to_string());
@@ -188,7 +186,7 @@ fn methods(request: &Request, size: Size) -> Vec<String> {
 }
 
 /// Each method with each temperature that it can have; once without where it has none.
-fn measurements(methods: &[String], temperatures: &[f32]) -> Result<Vec<(String, Option<f32>)>, LabError> {
+fn measurements(methods: &[String], temperatures: &[f32], named: bool) -> Result<Vec<(String, Option<f32>)>, LabError> {
     let mut measurements = Vec::new();
     for method in methods {
         categorical::by_name(method)?;
@@ -198,13 +196,29 @@ fn measurements(methods: &[String], temperatures: &[f32]) -> Result<Vec<(String,
             measurements.push((method.clone(), None));
             continue;
         }
-        let possible = temperatures.iter().filter(|temperature| **temperature >= entry.least_temperature);
-        measurements.extend(possible.map(|temperature| (method.clone(), Some(*temperature))));
+        for temperature in temperatures {
+            match *temperature >= entry.least_temperature {
+                true => measurements.push((method.clone(), Some(*temperature))),
+                // Where nobody named it, it takes part where it can.
+                false if !named => {}
+                false => {
+                    let least = entry.least_temperature;
+                    let message = format!("{method} needs a temperature of at least {least}, got {temperature}");
+                    return Err(LabError::Usage(message));
+                }
+            }
+        }
     }
-    match measurements.is_empty() {
-        true => Err(LabError::Usage("no method can have these temperatures; reinmax needs at least 1".to_string())),
-        false => Ok(measurements),
-    }
+    Ok(measurements)
+}
+
+/// How many copies of its choices an estimator holds at once.
+pub(crate) fn copies(method: &str) -> Result<usize, LabError> {
+    let entry = ESTIMATORS.iter().find(|entry| entry.name == settings::name(method)).expect("it was made by name");
+    let numbers = settings::read(entry.settings, method)
+        .map_err(|problem| CategoricalError::Setting { estimator: entry.name, problem })?;
+    let samples = entry.settings.iter().position(|setting| setting.key == "samples");
+    Ok(samples.map_or(1, |place| numbers[place] as usize))
 }
 
 fn label(method: &str, temperature: Option<f32>) -> String {
@@ -250,26 +264,32 @@ impl<'a> Problem<'a> {
         let mut cost = |choices: Tensor<3>| self.objective.cost(&self.learner, choices, &contexts);
         let costs = estimator.cost(logits.clone(), &mut cost, temperature, random)?;
         let gradient = logits.grad(&costs.sum().backward());
-        Ok(gradient.map_or_else(|| vec![0.0; count * self.dims()], |gradient| gradient.into_data().iter().collect()))
+        let gradient: Vec<f32> =
+            gradient.map_or_else(|| vec![0.0; count * self.dims()], |gradient| gradient.into_data().iter().collect());
+        match all_finite(&gradient) {
+            true => Ok(gradient),
+            false => Err(CategoricalError::NotFinite { estimator: estimator.name(), what: "the gradient" }),
+        }
     }
 
-    /// Estimates of one call, as many as [`ROWS`] allows.
-    fn estimates_a_call(&self) -> usize {
-        (ROWS / self.contexts.len()).max(1)
+    /// Estimates of one call: as many as [`ROWS`] and [`VALUES`] allow, where each holds `copies` of its choices.
+    fn estimates_a_call(&self, copies: usize) -> usize {
+        (ROWS / self.contexts.len()).min(VALUES / (self.dims() * copies)).max(1)
     }
 }
 
 /// The estimates of a method, after a warm-up.
 fn measure(
     problem: &Problem<'_>,
+    method: &str,
     estimator: &mut dyn Estimator,
     temperature: f32,
     request: &Request,
     truth: &Reference,
 ) -> Result<Groups, LabError> {
-    let a_call = problem.estimates_a_call();
-    let stateful = ["reinforce_moving_average", "rebar", "relax"].contains(&estimator.name());
-    if stateful {
+    let a_call = problem.estimates_a_call(copies(method)?);
+    let learns = ESTIMATORS.iter().any(|entry| entry.name == estimator.name() && entry.learns);
+    if learns {
         // Small batches: what settles here settles by the number of calls.
         let calls = WARM_UP / 64;
         for call in 0..calls {

@@ -10,6 +10,7 @@ use hardgrad::Surrogate;
 use hardgrad::ops::{self, Bounds, Rule};
 use hardgrad::random::Random;
 use hardgrad::settings::{self, Setting};
+use hardgrad_kernels::reduce::all_finite;
 
 use super::exact::Reference;
 use super::statistics::Groups;
@@ -134,7 +135,6 @@ pub(super) fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Res
     let learner = objective.learner(request.seed, request.spread);
     tell(Progress::Begin(hard.len() as u64));
     let mut rows = Vec::new();
-    let mut norm = 0.0;
     for (method, hard) in hard {
         tell(Progress::Method(label(&method, None)));
         let at = Point { objective: objective.as_ref(), learner: &learner, hard: &hard, variables };
@@ -146,9 +146,15 @@ pub(super) fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Res
             x.iter_mut().for_each(|x| *x = hard.input(*x));
             let truth = at.smoothed(&x);
             squares += truth.gradient.iter().map(|value| value * value).sum::<f64>();
-            groups.add(sample, &at.estimate(&x), &truth);
+            let estimate = at.estimate(&x);
+            if !all_finite(&estimate) {
+                return Err(LabError::Usage(format!(
+                    "operator {method}: its gradient is not finite; choose a smaller setting"
+                )));
+            }
+            groups.add(sample, &estimate, &truth);
         }
-        norm = (squares / request.samples as f64).sqrt();
+        let norm = (squares / request.samples as f64).sqrt();
         rows.push(groups.row_of_inputs(method, norm));
         tell(Progress::Done);
     }
@@ -157,7 +163,7 @@ pub(super) fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Res
         variables,
         categories: 2,
         reference: "exact, with uniform noise of one step before the hard function, for each input".to_string(),
-        gradient_norm: norm,
+        gradient_norm: None,
         samples: request.samples,
         rows,
     })
@@ -210,6 +216,6 @@ impl Point<'_> {
                 *gradient += if upper(state, variable) { slope } else { -slope } * others * f64::from(cost);
             }
         }
-        Reference { gradient, variance: 0.0, description: String::new() }
+        Reference { gradient, variance: 0.0, groups: Vec::new(), description: String::new() }
     }
 }

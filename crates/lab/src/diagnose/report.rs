@@ -1,18 +1,20 @@
+use std::collections::BTreeSet;
+
 use super::{Diagnosis, Interval, Row};
 use crate::chart::{self, Chart, Panel, Scale, Series};
 
 /// What a column of the CSV file holds.
-type Measure = fn(&Row) -> Interval;
+type Measure = fn(&Row) -> Option<Interval>;
 
 /// The columns of the CSV file, each with the ends of its interval.
 const MEASURES: [(&str, Measure); 7] = [
-    ("bias", |row| row.bias),
+    ("bias", |row| Some(row.bias)),
     ("relative_bias", |row| row.relative_bias),
-    ("variance", |row| row.variance),
-    ("mean_squared_error", |row| row.mean_squared_error),
-    ("cosine", |row| row.cosine),
-    ("cosine_of_mean", |row| row.cosine_of_mean),
-    ("sign_agreement", |row| row.sign_agreement),
+    ("variance", |row| Some(row.variance)),
+    ("mean_squared_error", |row| Some(row.mean_squared_error)),
+    ("cosine", |row| Some(row.cosine)),
+    ("cosine_of_mean", |row| Some(row.cosine_of_mean)),
+    ("sign_agreement", |row| Some(row.sign_agreement)),
 ];
 
 /// The rows as CSV.
@@ -27,8 +29,10 @@ pub(super) fn to_csv(diagnosis: &Diagnosis) -> String {
         csv.push(',');
         csv += &row.temperature.map_or_else(String::new, |temperature| temperature.to_string());
         for (_, measure) in MEASURES {
-            let Interval { value, low, high } = measure(row);
-            csv += &format!(",{value},{low},{high}");
+            match measure(row) {
+                Some(Interval { value, low, high }) => csv += &format!(",{value},{low},{high}"),
+                None => csv += ",,,",
+            }
         }
         csv.push('\n');
     }
@@ -44,7 +48,8 @@ pub(super) fn to_svg(diagnosis: &Diagnosis) -> Result<String, String> {
     let (low, high) = temperatures.fold((f64::INFINITY, 0.0f64), |(low, high), t| (low.min(t), high.max(t)));
     let ends = if low < high { [low, high] } else { [0.5, 2.0] };
     let mut methods: Vec<&str> = diagnosis.rows.iter().map(|row| row.method.as_str()).collect();
-    methods.dedup();
+    let mut seen = BTreeSet::new();
+    methods.retain(|method| seen.insert(*method));
     let panel = |title: &str, label: &str, measure: fn(&Row) -> Interval| {
         methods.iter().fold(Panel::new(title, "temperature", label).scales(Scale::Log, Scale::Log), |panel, method| {
             let (mut points, mut band) = (Vec::new(), Vec::new());

@@ -2,6 +2,8 @@ use serde::Serialize;
 
 use super::Row;
 use super::exact::Reference;
+#[cfg(test)]
+use super::exact::ReferenceGroups;
 
 /// Estimates are dealt to this many groups; leaving out one at a time (the jackknife) gives the confidence intervals.
 pub(super) const GROUPS: usize = 40;
@@ -21,6 +23,12 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// The 95 % interval of a value with this variance.
+    fn around(value: f64, variance: f64) -> Self {
+        let half = QUANTILE * variance.sqrt();
+        Self { value, low: value - half, high: value + half }
+    }
+
     /// Both ends and the value by a growing function.
     fn map(self, function: impl Fn(f64) -> f64) -> Self {
         Self { value: function(self.value), low: function(self.low), high: function(self.high) }
@@ -34,13 +42,33 @@ struct Sums {
     estimate: Vec<f64>,
     squares: f64,
     squared_errors: f64,
-    cosines: f64,
-    agreements: f64,
+    /// Sum and number of the cosines that there are: none where the true gradient is 0.
+    cosines: [f64; 2],
+    /// Sum and number of the shares of coordinates with the right sign.
+    agreements: [f64; 2],
+}
+
+/// What is measured of estimates of one gradient.
+#[derive(Clone, Copy)]
+struct Measures {
+    squared_bias: f64,
+    variance: f64,
+    mean_squared_error: f64,
+    cosine: f64,
+    cosine_of_mean: f64,
+    sign_agreement: f64,
 }
 
 impl Sums {
     fn new(dims: usize) -> Self {
-        Self { count: 0.0, estimate: vec![0.0; dims], squares: 0.0, squared_errors: 0.0, cosines: 0.0, agreements: 0.0 }
+        Self {
+            count: 0.0,
+            estimate: vec![0.0; dims],
+            squares: 0.0,
+            squared_errors: 0.0,
+            cosines: [0.0; 2],
+            agreements: [0.0; 2],
+        }
     }
 
     /// These sums with those of another, taken `sign` times.
@@ -49,33 +77,46 @@ impl Sums {
         self.estimate.iter_mut().zip(&other.estimate).for_each(|(sum, value)| *sum += sign * value);
         self.squares += sign * other.squares;
         self.squared_errors += sign * other.squared_errors;
-        self.cosines += sign * other.cosines;
-        self.agreements += sign * other.agreements;
+        for (sums, others) in [(&mut self.cosines, other.cosines), (&mut self.agreements, other.agreements)] {
+            sums.iter_mut().zip(others).for_each(|(sum, value)| *sum += sign * value);
+        }
     }
 
-    /// Squared bias (its own noise and that of the reference taken off), variance, mean squared error, mean cosine, cosine
-    /// of the mean, sign agreement.
-    fn statistics(&self, truth: &Reference) -> [f64; 6] {
+    /// The measures against a reference, the noise of both taken off.
+    fn measures(&self, reference: &[f64], reference_variance: f64) -> Measures {
         let mean: Vec<f64> = self.estimate.iter().map(|sum| sum / self.count).collect();
-        let square_of_mean: f64 = mean.iter().map(|value| value * value).sum();
-        let variance = ((self.squares / self.count - square_of_mean) * self.count / (self.count - 1.0)).max(0.0);
-        let distance: f64 = mean.iter().zip(&truth.gradient).map(|(a, b)| (a - b) * (a - b)).sum();
-        [
-            distance - variance / self.count - truth.variance,
+        let square_of_mean = square(&mean);
+        let variance = (self.squares / self.count - square_of_mean) * self.count / (self.count - 1.0);
+        let distance: f64 = mean.iter().zip(reference).map(|(a, b)| (a - b) * (a - b)).sum();
+        let squared_bias = distance - variance / self.count - reference_variance;
+        // A noisy reference is longer than the true gradient, which makes every cosine with it smaller.
+        let norm = square(reference);
+        let stretch = if norm > 0.0 { (norm / (norm - reference_variance).max(0.0)).sqrt() } else { 1.0 };
+        Measures {
+            squared_bias,
             variance,
-            self.squared_errors / self.count - truth.variance,
-            self.cosines / self.count,
-            cosine(mean.iter().copied(), &truth.gradient),
-            self.agreements / self.count,
-        ]
+            mean_squared_error: squared_bias + variance,
+            cosine: mean_of(self.cosines) * stretch,
+            cosine_of_mean: cosine(mean.iter().copied(), reference).unwrap_or(f64::NAN) * stretch,
+            sign_agreement: mean_of(self.agreements),
+        }
     }
 }
 
-/// The cosine of two vectors; 0 where one of them is 0.
-fn cosine(a: impl Iterator<Item = f64> + Clone, b: &[f64]) -> f64 {
-    let product: f64 = a.clone().zip(b).map(|(a, b)| a * b).sum();
-    let lengths = a.map(|a| a * a).sum::<f64>().sqrt() * b.iter().map(|b| b * b).sum::<f64>().sqrt();
-    if lengths > 0.0 { product / lengths } else { 0.0 }
+fn square(vector: &[f64]) -> f64 {
+    vector.iter().map(|value| value * value).sum()
+}
+
+/// The mean of a sum over a number of values.
+fn mean_of([sum, count]: [f64; 2]) -> f64 {
+    sum / count
+}
+
+/// The cosine of a vector with the true gradient: 0 where the vector is 0, nothing where the gradient is.
+fn cosine(a: impl Iterator<Item = f64> + Clone, truth: &[f64]) -> Option<f64> {
+    let product: f64 = a.clone().zip(truth).map(|(a, b)| a * b).sum();
+    let (length, truth) = (a.map(|a| a * a).sum::<f64>().sqrt(), square(truth).sqrt());
+    (truth > 0.0).then(|| if length > 0.0 { product / length / truth } else { 0.0 })
 }
 
 /// Estimates in groups.
@@ -102,33 +143,51 @@ impl Groups {
                 agreements += f64::from(u8::from(value * truth > 0.0));
             }
         }
-        sums.cosines += cosine(values(), &truth.gradient);
-        sums.agreements += if counted > 0.0 { agreements / counted } else { 0.0 };
+        if let Some(cosine) = cosine(values(), &truth.gradient) {
+            sums.cosines = [sums.cosines[0] + cosine, sums.cosines[1] + 1.0];
+        }
+        if counted > 0.0 {
+            sums.agreements = [sums.agreements[0] + agreements / counted, sums.agreements[1] + 1.0];
+        }
     }
 
     /// The measures of estimates of one gradient.
     pub fn row(&self, method: String, temperature: Option<f32>, truth: &Reference) -> Row {
-        let [squared_bias, variance, mean_squared_error, cosine, cosine_of_mean, sign_agreement] =
-            self.intervals(truth);
-        let bias = squared_bias.map(|square| square.max(0.0).sqrt());
+        let all = self.all();
+        let whole = all.measures(&truth.gradient, truth.variance);
+        let without: Vec<Measures> =
+            self.0.iter().map(|group| all.without(group).measures(&truth.gradient, truth.variance)).collect();
+        // What the measures owe to the reference: one group of its samples is left out at a time.
+        let share = GROUPS as f64 / (GROUPS as f64 - 1.0);
+        let references: Vec<Measures> =
+            truth.without_groups().iter().map(|part| all.measures(part, truth.variance * share)).collect();
+        let interval = |of: fn(&Measures) -> f64| {
+            let spread = jackknife(without.iter().map(of)) + jackknife(references.iter().map(of));
+            Interval::around(of(&whole), spread)
+        };
+        let bias = interval(|measures| measures.squared_bias).map(|square| square.max(0.0).sqrt());
         Row {
             method,
             temperature,
             bias,
             relative_bias: relative(bias, truth.norm()),
-            variance,
-            mean_squared_error,
-            cosine,
-            cosine_of_mean,
-            sign_agreement,
+            variance: interval(|measures| measures.variance),
+            mean_squared_error: interval(|measures| measures.mean_squared_error),
+            cosine: interval(|measures| measures.cosine),
+            cosine_of_mean: interval(|measures| measures.cosine_of_mean),
+            sign_agreement: interval(|measures| measures.sign_agreement),
         }
     }
 
     /// The measures of estimates that do not vary, each of another gradient, whose root mean square norm is `norm`.
     pub fn row_of_inputs(&self, method: String, norm: f64) -> Row {
-        let zero =
-            Reference { gradient: vec![0.0; self.0[0].estimate.len()], variance: 0.0, description: String::new() };
-        let [_, _, mean_squared_error, cosine, _, sign_agreement] = self.intervals(&zero);
+        let all = self.all();
+        let interval = |of: fn(&Sums) -> f64| {
+            let spread = jackknife(self.0.iter().map(|group| of(&all.without(group))));
+            Interval::around(of(&all), spread)
+        };
+        let mean_squared_error = interval(|sums| sums.squared_errors / sums.count);
+        let cosine = interval(|sums| mean_of(sums.cosines));
         let bias = mean_squared_error.map(|square| square.max(0.0).sqrt());
         Row {
             method,
@@ -139,36 +198,37 @@ impl Groups {
             mean_squared_error,
             cosine,
             cosine_of_mean: cosine,
-            sign_agreement,
+            sign_agreement: interval(|sums| mean_of(sums.agreements)),
         }
     }
 
-    fn intervals(&self, truth: &Reference) -> [Interval; 6] {
-        let mut all = Sums::new(truth.gradient.len());
+    fn all(&self) -> Sums {
+        let mut all = Sums::new(self.0[0].estimate.len());
         self.0.iter().for_each(|group| all.combine(group, 1.0));
-        let whole = all.statistics(truth);
-        let without = self.0.iter().map(|group| {
-            let mut rest = all.clone();
-            rest.combine(group, -1.0);
-            rest.statistics(truth)
-        });
-        let without: Vec<[f64; 6]> = without.collect();
-        std::array::from_fn(|place| jackknife(whole[place], without.iter().map(|values| values[place])))
+        all
     }
 }
 
-/// A share of the norm of the true gradient.
-fn relative(bias: Interval, norm: f64) -> Interval {
-    bias.map(|bias| if norm > 0.0 { bias / norm } else { 0.0 })
+impl Sums {
+    /// These sums without those of a group.
+    fn without(&self, group: &Self) -> Self {
+        let mut rest = self.clone();
+        rest.combine(group, -1.0);
+        rest
+    }
 }
 
-/// The interval of a statistic from its value on all groups and on all but each one.
-fn jackknife(value: f64, without: impl ExactSizeIterator<Item = f64> + Clone) -> Interval {
-    let count = without.len() as f64;
+/// A share of the norm of the true gradient, where that is not 0.
+fn relative(bias: Interval, norm: f64) -> Option<Interval> {
+    (norm > 0.0).then(|| bias.map(|bias| bias / norm))
+}
+
+/// The variance of a statistic, from its values on all groups but each one; 0 without groups.
+fn jackknife(without: impl ExactSizeIterator<Item = f64> + Clone) -> f64 {
+    let count = (without.len() as f64).max(1.0);
     let mean = without.clone().sum::<f64>() / count;
     let squares: f64 = without.map(|value| (value - mean) * (value - mean)).sum();
-    let half = QUANTILE * (squares * (count - 1.0) / count).sqrt();
-    Interval { value, low: value - half, high: value + half }
+    squares * (count - 1.0) / count
 }
 
 #[cfg(test)]
@@ -179,7 +239,8 @@ mod tests {
 
     #[test]
     fn normal_estimates_around_a_shifted_mean_are_measured_as_they_are() {
-        let truth = Reference { gradient: vec![1.0, -2.0, 0.5], variance: 0.0, description: String::new() };
+        let truth =
+            Reference { gradient: vec![1.0, -2.0, 0.5], variance: 0.0, groups: Vec::new(), description: String::new() };
         let count = 20_000;
         let mut noise = vec![0.0f32; 3 * count];
         Random::new(7, 0, 0).fill_normal(&mut noise);
@@ -198,8 +259,45 @@ mod tests {
     }
 
     #[test]
+    fn intervals_know_the_noise_of_the_reference() {
+        // Estimates without bias against references made of 400 noisy samples: the interval of the bias must reach 0 nearly
+        // always, that of the cosine 1.
+        let truth = [1.0f32, -2.0, 0.5, 0.0];
+        let (mut biases, mut cosines) = (0, 0);
+        for seed in 0..40 {
+            let mut noise = vec![0.0f32; 4 * 2400];
+            Random::new(seed, 0, 0).fill_normal(&mut noise);
+            let sample = |index: usize| -> Vec<f32> { (0..4).map(|i| truth[i] + 3.0 * noise[4 * index + i]).collect() };
+            let mut reference = ReferenceGroups::new(4);
+            (0..400).for_each(|index| reference.add(index, &sample(index)));
+            let reference = reference.finish(String::new());
+            let mut groups = Groups::new(4);
+            (400..2400).for_each(|index| groups.add(index, &sample(index), &reference));
+            let row = groups.row("test".to_string(), None, &reference);
+            biases += u32::from(row.bias.low > 0.0);
+            cosines += u32::from(row.cosine_of_mean.high < 1.0);
+        }
+        // 40 intervals of 95 %, one-sided: 1 or 2 misses expected, 6 would be far off.
+        assert!(biases <= 5 && cosines <= 5, "{biases} and {cosines} of 40 miss");
+    }
+
+    #[test]
+    fn a_gradient_of_zero_has_no_direction_and_counts_for_none() {
+        let gradient =
+            |value| Reference { gradient: vec![value], variance: 0.0, groups: Vec::new(), description: String::new() };
+        let mut groups = Groups::new(1);
+        for index in 0..4 * GROUPS {
+            let value = f64::from(u8::from(index % 4 == 0));
+            groups.add(index / 4 * 3 + index, &[value as f32], &gradient(value));
+        }
+        let row = groups.row_of_inputs("test".to_string(), 0.5);
+        assert_eq!((row.cosine.value, row.sign_agreement.value, row.bias.value), (1.0, 1.0, 0.0));
+    }
+
+    #[test]
     fn estimates_that_never_vary_have_their_exact_bias_and_no_width() {
-        let truth = Reference { gradient: vec![0.0, 3.0], variance: 0.0, description: String::new() };
+        let truth =
+            Reference { gradient: vec![0.0, 3.0], variance: 0.0, groups: Vec::new(), description: String::new() };
         let mut groups = Groups::new(2);
         (0..2 * GROUPS).for_each(|index| groups.add(index, &[4.0, 6.0], &truth));
         let row = groups.row("test".to_string(), None, &truth);

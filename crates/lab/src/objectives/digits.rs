@@ -19,6 +19,7 @@ pub(super) static ENTRY: ObjectiveEntry = ObjectiveEntry {
     name: "digits",
     summary: "cross-entropy of a small network on 8 x 8 digits whose hidden layer chooses",
     variables: 12,
+    most: 1024,
     settings: &[],
     make: |size, _, _| Box::new(DigitsNetwork { size, digits: digits::load() }),
 };

@@ -17,6 +17,7 @@ pub(super) static ENTRY: ObjectiveEntry = ObjectiveEntry {
     name: "linear",
     summary: "a random cost for each category of each variable",
     variables: 8,
+    most: 1 << 14,
     settings: &[],
     make: |size, _, seed| {
         let mut weights = vec![0.0; size.variables * size.categories];

@@ -26,7 +26,7 @@ pub(crate) struct Size {
 }
 
 /// A cost of choices.
-pub(crate) trait Objective {
+pub(crate) trait Objective: Sync {
     /// Variables and categories.
     fn size(&self) -> Size;
 
@@ -70,6 +70,8 @@ pub struct ObjectiveEntry {
     pub summary: &'static str,
     /// Variables when nothing is said.
     pub variables: usize,
+    /// Variables at most.
+    pub most: usize,
     /// Settings behind the name.
     pub settings: &'static [Setting],
     make: fn(Size, &[f64], u64) -> Box<dyn Objective>,
@@ -98,7 +100,22 @@ pub enum ObjectiveError {
         /// What is wrong.
         problem: settings::SettingError,
     },
+    /// Too few or too many variables or categories.
+    #[error("objective {objective}: {what} must be {expected}, got {found}")]
+    Size {
+        /// The objective.
+        objective: &'static str,
+        /// Which number.
+        what: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: usize,
+    },
 }
+
+/// Categories of all variables together, at most.
+const CHOICES: usize = 1 << 15;
 
 /// The objective that `description` names, with its usual number of variables where none is given.
 pub(crate) fn by_name(
@@ -115,6 +132,14 @@ pub(crate) fn by_name(
     let numbers = settings::read(entry.settings, description);
     let numbers = numbers.map_err(|problem| ObjectiveError::Setting { objective: entry.name, problem })?;
     let size = Size { variables: variables.unwrap_or(entry.variables), categories };
+    let refuse = |what, expected: String, found| ObjectiveError::Size { objective: entry.name, what, expected, found };
+    if !(1..=entry.most).contains(&size.variables) {
+        return Err(refuse("--variables", format!("from 1 to {}", entry.most), size.variables));
+    }
+    if categories < 2 || size.variables.saturating_mul(categories) > CHOICES {
+        let expected = format!("from 2 to {}, {CHOICES} choices over all variables", CHOICES / size.variables);
+        return Err(refuse("--categories", expected, categories));
+    }
     Ok((entry.make)(size, &numbers, seed))
 }
 

@@ -21,6 +21,7 @@ pub(super) static ENTRY: ObjectiveEntry = ObjectiveEntry {
     name: "polynomial",
     summary: "distance of each variable from 0.45 to the power p",
     variables: 128,
+    most: 1 << 14,
     settings: &[Setting {
         key: "p",
         default: 2.0,

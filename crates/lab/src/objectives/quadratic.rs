@@ -17,6 +17,7 @@ pub(super) static ENTRY: ObjectiveEntry = ObjectiveEntry {
     name: "quadratic",
     summary: "a random quadratic that couples all variables",
     variables: 8,
+    most: 2048,
     settings: &[],
     make: |size, _, seed| {
         let count = size.variables;

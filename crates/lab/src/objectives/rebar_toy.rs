@@ -18,6 +18,7 @@ pub(super) static ENTRY: ObjectiveEntry = ObjectiveEntry {
     name: "rebar_toy",
     summary: "squared distance of one variable from t",
     variables: 1,
+    most: 1 << 14,
     settings: &[Setting {
         key: "t",
         default: 0.45,

@@ -201,7 +201,7 @@ impl Call {
         if scale.shape == [1] {
             return Ok([1, 1, count]);
         }
-        if scale.shape != [size] {
+        if scale.shape != [size] || size == 0 {
             return Err(self.wrong_shape("scale", format!("[1] or [{size}], one a index of axis {axis} of x")));
         }
         Ok([x.shape[..axis].iter().product(), size, x.shape[axis + 1..].iter().product()])

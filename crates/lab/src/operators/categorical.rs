@@ -14,7 +14,7 @@ pub(super) static GUMBEL_SOFTMAX: Operator = Operator {
     keys: &[("tau", None), ("hard", Some("false"))],
     run: |call| {
         let (temperature, hard) = (call.positive("tau")?, call.flag("hard")?);
-        let shape = call.shape("logits", SHAPE)?;
+        let shape = logits_shape(call)?;
         call.check_same_shape("uniform", "logits")?;
         call.check_uniform()?;
         call.rows("logits", |logits| {
@@ -66,9 +66,17 @@ pub(super) static GAPPED: Operator = Operator {
     },
 };
 
+/// Rows and categories; there must be something to choose.
+fn logits_shape(call: &Call) -> Result<[usize; 2], OperatorError> {
+    match call.shape("logits", SHAPE)? {
+        [_, 0] => Err(call.wrong_shape("logits", "[n, categories] with at least one category")),
+        shape => Ok(shape),
+    }
+}
+
 /// The sampled categories, which must be some of those of the logits.
 fn sample(call: &Call) -> Result<Tensor<1>, OperatorError> {
-    let [rows, categories] = call.shape("logits", SHAPE)?;
+    let [rows, categories] = logits_shape(call)?;
     call.check_shape("sample", &[rows])?;
     let valid = |index: f32| index.fract() == 0.0 && index >= 0.0 && (index as usize) < categories;
     match call.input("sample").values.iter().find(|index| !valid(**index)) {

@@ -47,10 +47,10 @@ pub(super) static FSQ: Operator = Operator {
         let levels = levels.filter(|levels| {
             // The codes must fit into 63 bits.
             let bits: f64 = levels.iter().map(|level| f64::from(*level).log2()).sum();
-            levels.len() == dims && levels.iter().all(|level| (2..=1 << 16).contains(level)) && bits < 63.0
+            levels.len() == dims && levels.iter().all(|level| (2..=1000).contains(level)) && bits < 63.0
         });
         let levels = levels.ok_or_else(|| {
-            call.wrong("levels", &format!("{dims} whole numbers of at least 2 with commas, one a column of x"), &text)
+            call.wrong("levels", &format!("{dims} whole numbers from 2 to 1000 with commas, one a column of x"), &text)
         })?;
         call.check_same_shape("grad", "x")?;
         let x = call.leaf("x", shape);

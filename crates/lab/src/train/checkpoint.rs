@@ -127,8 +127,9 @@ impl Checkpoint {
             match Self::read(&path) {
                 Ok(checkpoint) => return Ok((Some(checkpoint), problems)),
                 Err(problem) => {
-                    // It would count as one of the newest when old ones are removed.
-                    let _ = std::fs::remove_file(&path);
+                    // It would count as one of the newest when old ones are removed. Nothing is lost: another version of
+                    // the program may be able to read it.
+                    let _ = std::fs::rename(&path, path.with_extension("unreadable"));
                     problems.push(problem);
                 }
             }

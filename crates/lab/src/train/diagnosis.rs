@@ -135,14 +135,12 @@ fn zeroth_order_cosine(
 ) -> (ConvNet, f64) {
     // Probes in training form move running statistics; they are put back at the end.
     let saved = parameters::read(&network);
-    let noise_size: BTreeMap<&str, f32> =
-        codes.iter().map(|weight| (weight.name.as_str(), weight.step / 12f32.sqrt())).collect();
-    let scaled = |name: &str, value: f32| f64::from(value * noise_size[name]);
-    let squares = noise_size.keys().filter_map(|name| Some((name, gradients.get(*name)?)));
-    let norm = squares
-        .flat_map(|(name, gradient)| gradient.iter().map(move |value| scaled(name, *value).powi(2)))
-        .sum::<f64>()
-        .sqrt();
+    let steps: BTreeMap<&str, &[f32]> =
+        codes.iter().map(|weight| (weight.name.as_str(), weight.steps.as_slice())).collect();
+    // The gradient in units of the noise.
+    let scaled = |gradient: f32, step: f32| f64::from(gradient * step / 12f32.sqrt());
+    let squares = steps.iter().filter_map(|(name, steps)| Some(gradients.get(*name)?.iter().zip(*steps)));
+    let norm = squares.flatten().map(|(gradient, step)| scaled(*gradient, *step).powi(2)).sum::<f64>().sqrt();
     let reach = REACH * (count(codes) as f64).sqrt();
     let mut network = network;
     let mut at = |probe: u32, noise: f32, along: f64| {
@@ -150,13 +148,13 @@ fn zeroth_order_cosine(
         let moved = parameters::update(network.clone(), |name, _, values| {
             values.copy_from_slice(&saved[index].values);
             index += 1;
-            let (Some(size), Some(gradient)) = (noise_size.get(name), gradients.get(name)) else { return };
+            let (Some(steps), Some(gradient)) = (steps.get(name), gradients.get(name)) else { return };
             let mut uniform = vec![0.0; values.len()];
             Random::new(seed, step as u32, stream::DIAGNOSIS + place).part(probe).fill_uniform(&mut uniform);
             place += 1;
-            for ((value, uniform), gradient) in values.iter_mut().zip(uniform).zip(gradient) {
-                let direction = if norm > 0.0 { along * scaled(name, *gradient) / norm } else { 0.0 };
-                *value += size * (noise * 12f32.sqrt() * (uniform - 0.5) + direction as f32);
+            for (((value, uniform), gradient), step) in values.iter_mut().zip(uniform).zip(gradient).zip(*steps) {
+                let direction = if norm > 0.0 { along * scaled(*gradient, *step) / norm } else { 0.0 };
+                *value += step * (noise * (uniform - 0.5) + direction as f32 / 12f32.sqrt());
             }
         });
         let value = f64::from(loss(&moved).inner().into_scalar::<f32>());
