@@ -1,8 +1,8 @@
 use burn::tensor::Tensor;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, cost_of_sample, flatten};
-use super::{CategoricalError, Cost, Entry, Estimator, sample, straight_through_categorical};
+use super::estimator::{check, flatten};
+use super::{CategoricalError, Entry, Estimator, sample, straight_through_categorical};
 use crate::settings::Setting;
 
 /// Straight-through with temperatures of their own for sampling and for the gradient.
@@ -50,15 +50,5 @@ impl Estimator for Decoupled {
         let (dims, logits) = (logits.dims(), flatten(logits));
         let choice = sample(&(logits.clone().inner() / self.forward_temperature), random);
         Ok(Some(straight_through_categorical(logits, choice, temperature).reshape(dims)))
-    }
-
-    fn cost(
-        &mut self,
-        logits: Tensor<3>,
-        cost: &mut Cost<'_>,
-        temperature: f32,
-        random: &Random,
-    ) -> Result<Tensor<1>, CategoricalError> {
-        cost_of_sample(self, logits, cost, temperature, random)
     }
 }

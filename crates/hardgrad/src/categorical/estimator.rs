@@ -13,6 +13,9 @@ use crate::settings::{self, Setting};
 pub type Cost<'a> = dyn FnMut(Tensor<3>) -> Tensor<1> + 'a;
 
 /// An estimator of the gradient of an expected cost with respect to the logits of random choices.
+///
+/// There are two kinds: one implements [`sample`](Self::sample) and can stand anywhere in a network, the other implements
+/// [`cost`](Self::cost) and must see the cost. Whoever has a cost at hand calls `cost` on either.
 pub trait Estimator: Send {
     /// The name that configs and reports use.
     fn name(&self) -> &'static str;
@@ -28,7 +31,10 @@ pub trait Estimator: Send {
         logits: Tensor<3>,
         temperature: f32,
         random: &Random,
-    ) -> Result<Option<Tensor<3>>, CategoricalError>;
+    ) -> Result<Option<Tensor<3>>, CategoricalError> {
+        let _ = (logits, temperature, random);
+        Ok(None)
+    }
 
     /// Costs `[batch]` of sampled choices; the gradient of their mean with respect to `logits` estimates that of the expected
     /// cost. What the cost depends on besides the choices gets its ordinary gradient.
@@ -41,7 +47,11 @@ pub trait Estimator: Send {
         cost: &mut Cost<'_>,
         temperature: f32,
         random: &Random,
-    ) -> Result<Tensor<1>, CategoricalError>;
+    ) -> Result<Tensor<1>, CategoricalError> {
+        let rows = logits.dims()[0];
+        let choices = self.sample(logits, temperature, random)?;
+        evaluate(self.name(), cost, choices.expect("an estimator implements `sample` or `cost`"), rows)
+    }
 }
 
 /// One line of the list of estimators.
@@ -86,19 +96,6 @@ pub fn by_name(description: &str) -> Result<Box<dyn Estimator>, CategoricalError
     let numbers = settings::read(entry.settings, description);
     let numbers = numbers.map_err(|problem| CategoricalError::Setting { estimator: entry.name, problem })?;
     Ok((entry.make)(&numbers))
-}
-
-/// The cost of an estimator that gives choices with a gradient: that of its choices.
-pub(super) fn cost_of_sample(
-    estimator: &impl Estimator,
-    logits: Tensor<3>,
-    cost: &mut Cost<'_>,
-    temperature: f32,
-    random: &Random,
-) -> Result<Tensor<1>, CategoricalError> {
-    let rows = logits.dims()[0];
-    let choices = estimator.sample(logits, temperature, random)?;
-    evaluate(estimator.name(), cost, choices.expect("this estimator gives choices"), rows)
 }
 
 /// The cost of `choices`, checked.

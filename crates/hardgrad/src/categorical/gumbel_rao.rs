@@ -3,10 +3,10 @@ use burn::tensor::activation::{log_softmax, softmax};
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, cost_of_sample, flatten};
+use super::estimator::{check, flatten};
 use super::sampling::uniform;
 use super::straight_through::composed_one_hot;
-use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
+use super::{CategoricalError, Entry, Estimator, one_hot, sample};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 use crate::settings::Setting;
@@ -97,15 +97,5 @@ impl Estimator for GumbelRao {
         let [rows, categories] = logits.dims();
         let noise = uniform([self.samples, rows, categories], &random.part(1));
         Ok(Some(gumbel_rao(logits, choice, noise, temperature).reshape(dims)))
-    }
-
-    fn cost(
-        &mut self,
-        logits: Tensor<3>,
-        cost: &mut Cost<'_>,
-        temperature: f32,
-        random: &Random,
-    ) -> Result<Tensor<1>, CategoricalError> {
-        cost_of_sample(self, logits, cost, temperature, random)
     }
 }

@@ -3,10 +3,10 @@ use burn::tensor::activation::softmax;
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, cost_of_sample, flatten};
+use super::estimator::{check, flatten};
 use super::sampling::uniform;
 use super::straight_through::composed_one_hot;
-use super::{CategoricalError, Cost, Entry, Estimator};
+use super::{CategoricalError, Entry, Estimator};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 
@@ -14,7 +14,7 @@ use crate::flex::{on_flex, tensor, values};
 ///
 /// ```text
 /// g = -ln(-ln u)        s = softmax((logits + g) / temperature)
-/// y = s, or hard: one-hot(argmax s), ties to the lowest index        dlogits = G through s: s (G - s.G) / temperature
+/// y = s, or hard: one-hot(argmax(logits + g)), ties to the lowest index        dlogits = G through s: s (G - s.G) / temperature
 /// ```
 /// `logits` and `uniform` (strictly between 0 and 1) `[n, categories]`; `temperature` above 0.
 /// Sources: Jang, Gu, Poole, ICLR 2017; Maddison, Mnih, Teh, ICLR 2017.
@@ -43,12 +43,13 @@ pub fn gumbel_softmax(logits: Tensor<2>, uniform: Tensor<2>, temperature: f32, h
 /// [`gumbel_softmax()`] as a composition of Burn's operators, for any device.
 pub fn composed(logits: Tensor<2>, uniform: Tensor<2>, temperature: f32, hard: bool) -> Tensor<2> {
     let noise = -(-uniform.inner().log()).log();
-    let soft = softmax((logits + noise) / temperature, 1);
+    let noisy = logits + noise;
+    let soft = softmax(noisy.clone() / temperature, 1);
     if !hard {
         return soft;
     }
     let rows = soft.dims()[0];
-    let choice = soft.clone().inner().argmax(1).reshape([rows]).float();
+    let choice = noisy.inner().argmax(1).reshape([rows]).float();
     exactly(composed_one_hot(&soft, choice), soft)
 }
 
@@ -98,15 +99,5 @@ impl Estimator for GumbelSoftmax {
         let (dims, logits) = (logits.dims(), flatten(logits));
         let noise = uniform(logits.dims(), random);
         Ok(Some(gumbel_softmax(logits, noise, temperature, self.hard).reshape(dims)))
-    }
-
-    fn cost(
-        &mut self,
-        logits: Tensor<3>,
-        cost: &mut Cost<'_>,
-        temperature: f32,
-        random: &Random,
-    ) -> Result<Tensor<1>, CategoricalError> {
-        cost_of_sample(self, logits, cost, temperature, random)
     }
 }

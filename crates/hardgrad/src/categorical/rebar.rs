@@ -80,10 +80,6 @@ impl Estimator for Rebar {
         ENTRY.name
     }
 
-    fn sample(&self, _: Tensor<3>, _: f32, _: &Random) -> Result<Option<Tensor<3>>, CategoricalError> {
-        Ok(None)
-    }
-
     fn cost(
         &mut self,
         logits: Tensor<3>,

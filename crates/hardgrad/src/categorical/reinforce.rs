@@ -107,10 +107,6 @@ impl Estimator for Reinforce {
         NO_BASELINE.name
     }
 
-    fn sample(&self, _: Tensor<3>, _: f32, _: &Random) -> Result<Option<Tensor<3>>, CategoricalError> {
-        Ok(None)
-    }
-
     fn cost(
         &mut self,
         logits: Tensor<3>,
@@ -128,10 +124,6 @@ impl Estimator for Reinforce {
 impl Estimator for MovingAverage {
     fn name(&self) -> &'static str {
         MOVING_AVERAGE.name
-    }
-
-    fn sample(&self, _: Tensor<3>, _: f32, _: &Random) -> Result<Option<Tensor<3>>, CategoricalError> {
-        Ok(None)
     }
 
     fn cost(
@@ -155,10 +147,6 @@ impl Estimator for MovingAverage {
 impl Estimator for LeaveOneOut {
     fn name(&self) -> &'static str {
         LEAVE_ONE_OUT.name
-    }
-
-    fn sample(&self, _: Tensor<3>, _: f32, _: &Random) -> Result<Option<Tensor<3>>, CategoricalError> {
-        Ok(None)
     }
 
     fn cost(

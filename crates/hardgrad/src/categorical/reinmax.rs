@@ -3,9 +3,9 @@ use burn::tensor::activation::softmax;
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, cost_of_sample, flatten};
+use super::estimator::{check, flatten};
 use super::straight_through::composed_one_hot;
-use super::{CategoricalError, Cost, Entry, Estimator, one_hot, sample};
+use super::{CategoricalError, Entry, Estimator, one_hot, sample};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 
@@ -72,15 +72,5 @@ impl Estimator for ReinMax {
         let (dims, logits) = (logits.dims(), flatten(logits));
         let choice = sample(&logits, random);
         Ok(Some(reinmax(logits, choice, temperature).reshape(dims)))
-    }
-
-    fn cost(
-        &mut self,
-        logits: Tensor<3>,
-        cost: &mut Cost<'_>,
-        temperature: f32,
-        random: &Random,
-    ) -> Result<Tensor<1>, CategoricalError> {
-        cost_of_sample(self, logits, cost, temperature, random)
     }
 }
