@@ -227,7 +227,7 @@ pub struct DiagnoseArguments {
     #[arg(long, value_name = "NAME")]
     pub objective: String,
     /// Estimators, or hard operators with a surrogate, with commas; all estimators that suit without it
-    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    #[arg(long, visible_alias = "estimators", value_name = "A,B,C", value_delimiter = ',')]
     pub methods: Vec<String>,
     /// Variables; the objective's usual number without it
     #[arg(long, value_name = "N")]
@@ -235,7 +235,7 @@ pub struct DiagnoseArguments {
     /// Categories of each variable
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub categories: usize,
-    /// Temperatures, with commas
+    /// Temperatures of estimators that have one, with commas
     #[arg(long, value_name = "A,B,C", value_delimiter = ',', default_value = "1")]
     pub temperatures: Vec<f32>,
     /// Estimates of each method
@@ -250,7 +250,7 @@ pub struct DiagnoseArguments {
     /// Seed of everything random
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
-    /// Folder for diagnose.csv, diagnose.json and diagnose.svg
+    /// Folder for diagnose.csv, diagnose.json and, where estimators have temperatures, diagnose.svg
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print JSON
@@ -287,8 +287,8 @@ pub struct CompareArguments {
     /// Where the temperature ends
     #[arg(long, value_name = "T")]
     pub temperature_end: Option<f32>,
-    /// How the temperature moves: constant, linear, exponential or cosine
-    #[arg(long, value_name = "KIND", requires = "temperature_end", default_value = "constant")]
+    /// How the temperature moves: constant, or from --temperature to --temperature-end
+    #[arg(long, value_name = "KIND", default_value = "constant")]
     pub schedule: Schedule,
     /// Variables; the objective's usual number without it
     #[arg(long, value_name = "N")]

@@ -7,6 +7,7 @@ mod progress;
 mod tables;
 
 use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
@@ -133,7 +134,7 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
 
 fn diagnose(arguments: DiagnoseArguments) -> Result<(), Failure> {
     let request = diagnose::Request {
-        methods: arguments.methods,
+        methods: trimmed(arguments.methods),
         objective: arguments.objective,
         variables: arguments.variables,
         categories: arguments.categories,
@@ -143,6 +144,7 @@ fn diagnose(arguments: DiagnoseArguments) -> Result<(), Failure> {
         spread: arguments.spread,
         seed: arguments.seed,
     };
+    prepare(&arguments.out)?;
     let mut bar = progress::Counter::default();
     let result = diagnose::diagnose(&request, &mut |event| match event {
         diagnose::Progress::Begin(count) => bar.begin(count, "methods"),
@@ -158,15 +160,19 @@ fn diagnose(arguments: DiagnoseArguments) -> Result<(), Failure> {
 }
 
 fn compare(arguments: CompareArguments) -> Result<(), Failure> {
-    let kind = match (arguments.schedule, arguments.temperature_end) {
-        (_, None) | (Schedule::Constant, _) => TemperatureKind::Constant,
-        (Schedule::Linear, _) => TemperatureKind::Linear,
-        (Schedule::Exponential, _) => TemperatureKind::Exponential,
-        (Schedule::Cosine, _) => TemperatureKind::Cosine,
+    let kind = match arguments.schedule {
+        Schedule::Constant => TemperatureKind::Constant,
+        Schedule::Linear => TemperatureKind::Linear,
+        Schedule::Exponential => TemperatureKind::Exponential,
+        Schedule::Cosine => TemperatureKind::Cosine,
     };
+    if (kind == TemperatureKind::Constant) == arguments.temperature_end.is_some() {
+        let message = "--temperature-end and a --schedule that moves (linear, exponential, cosine) belong together";
+        return Err(Failure { message: message.to_string(), code: 2 });
+    }
     let (start, end) = (arguments.temperature, arguments.temperature_end.unwrap_or(arguments.temperature));
     let request = compare::Request {
-        estimators: arguments.estimators,
+        estimators: trimmed(arguments.estimators),
         objective: arguments.objective,
         variables: arguments.variables,
         categories: arguments.categories,
@@ -177,6 +183,7 @@ fn compare(arguments: CompareArguments) -> Result<(), Failure> {
         learning_rate: arguments.learning_rate,
         temperature: TemperatureSchedule { kind, start, end },
     };
+    prepare(&arguments.out)?;
     let bar = Mutex::new(progress::Counter::default());
     let with = |act: &dyn Fn(&mut progress::Counter)| act(&mut bar.lock().unwrap_or_else(PoisonError::into_inner));
     let result = compare::compare(&request, &|event| match event {
@@ -200,6 +207,9 @@ fn bench(arguments: BenchArguments) -> Result<(), Failure> {
         return Ok(bench::run_steps(&arguments.only, steps)?);
     }
     let timings = bench::time(&arguments.only, |name| eprintln!("{name}"));
+    if timings.results.is_empty() {
+        eprintln!("no workload is called {}; `hardgrad bench --list` lists them", arguments.only);
+    }
     match &arguments.json {
         None => print(&tables::timings(&timings)),
         Some(path) if path.as_os_str() == "-" => show(&timings, true, tables::timings),
@@ -208,6 +218,19 @@ fn bench(arguments: BenchArguments) -> Result<(), Failure> {
             Ok(hardgrad_lab::files::write_atomically(path, text.as_bytes()).map_err(LabError::from)?)
         }
     }
+}
+
+/// Makes the folder of the results before the work, so that none is lost.
+fn prepare(out: &Option<PathBuf>) -> Result<(), Failure> {
+    match out {
+        Some(folder) => Ok(hardgrad_lab::files::create_folder(folder).map_err(LabError::from)?),
+        None => Ok(()),
+    }
+}
+
+/// Without the spaces that people put after commas.
+fn trimmed(names: Vec<String>) -> Vec<String> {
+    names.into_iter().map(|name| name.trim().to_string()).collect()
 }
 
 /// Prints a result as JSON or as people read it.

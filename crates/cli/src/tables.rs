@@ -170,7 +170,7 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
     let rows = diagnosis.rows.iter().map(|row| {
         vec![
             row.method.clone(),
-            row.temperature.map_or_else(|| "-".to_string(), |temperature| temperature.to_string()),
+            row.temperature.map_or_else(|| "-".to_string(), |temperature| short(f64::from(temperature))),
             interval(row.bias),
             row.relative_bias.map_or_else(|| "-".to_string(), interval),
             interval(row.variance),
@@ -191,9 +191,10 @@ pub fn diagnosis(diagnosis: &Diagnosis) -> String {
         "cosine of mean",
         "sign agreement",
     ];
+    let omitted: String = diagnosis.omitted.iter().map(|reason| format!("\nleft out: {reason}")).collect();
     let norm = diagnosis.gradient_norm.map_or_else(String::new, |norm| format!(", norm {}", short(norm)));
     format!(
-        "{}\n{}, {} variables with {} categories; true gradient: {}{norm}; {} estimates each, intervals of 95 %",
+        "{}\n{}, {} variables with {} categories; true gradient: {}{norm}; {} estimates each, intervals of 95 %{omitted}",
         table(&header, 1, rows),
         diagnosis.objective,
         diagnosis.variables,
@@ -215,7 +216,7 @@ pub fn comparison(comparison: &Comparison) -> String {
     let floor = comparison.floor.map_or_else(String::new, |floor| format!("; least cost {floor:.6}"));
     format!(
         "{}\n{}, {} variables with {} categories; {} steps of {} rows, Adam {}, {} runs{floor}; expected cost: {}",
-        table(&["estimator", "expected cost", "deviation", "above the least"], 1, rows),
+        table(&["estimator", "expected cost", "deviation of runs", "above the least cost"], 1, rows),
         comparison.objective,
         comparison.variables,
         comparison.categories,

@@ -204,7 +204,7 @@ fn lists_pictures_and_timings() {
 
 #[test]
 fn wrong_use_is_one_line_that_names_the_thing() {
-    let cases: [(&[&str], &[&str]); 20] = [
+    let cases: [(&[&str], &[&str]); 22] = [
         (&["diagnose", "--objective", "quadratc"], &["quadratc", "quadratic"]),
         (&["diagnose", "--objective", "polynomial:p=0"], &["polynomial", "p", "from 1"]),
         (&["diagnose", "--objective", "polynomial:q=2"], &["unknown setting q", "p"]),
@@ -238,6 +238,8 @@ fn wrong_use_is_one_line_that_names_the_thing() {
             &["compare", "--objective", "linear", "--estimators", "reinmax", "--temperature", "0.1"],
             &["reinmax", "at least 1"],
         ),
+        (&["compare", "--objective", "quadratic", "--temperature-end", "2"], &["--schedule", "belong together"]),
+        (&["diagnose", "--objective", "linear", "--samples", "99999999999999"], &["--samples", "at most"]),
         (&["compare", "--objective", "quadratic", "--steps", "0"], &["--steps", "at least 1"]),
         (&["compare", "--objective", "quadratic", "--learning-rate", "0"], &["--learning-rate", "above 0"]),
     ];

@@ -62,6 +62,9 @@ const CONTEXTS: usize = 4;
 /// Rows of one evaluation at most.
 const ROWS: usize = 2_048;
 
+/// Samples at most: more would take days.
+const MOST_SAMPLES: usize = 1_000_000_000;
+
 /// Values that the choices of one evaluation may hold.
 const VALUES: usize = 1 << 24;
 
@@ -82,6 +85,8 @@ pub struct Diagnosis {
     pub samples: usize,
     /// A row for each method and temperature.
     pub rows: Vec<Row>,
+    /// Estimators that nobody named and that cannot have a temperature, with the reason.
+    pub omitted: Vec<String>,
 }
 
 /// How good the gradient of one method is; all with 95 % confidence intervals.
@@ -129,7 +134,7 @@ pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Dia
     }
     let objective = objectives::by_name(&request.objective, request.variables, request.categories, request.seed)?;
     let methods = methods(request, objective.size());
-    let measurements = measurements(&methods, &request.temperatures, !request.methods.is_empty())?;
+    let (measurements, omitted) = measurements(&methods, &request.temperatures, !request.methods.is_empty())?;
     tell(Progress::Begin(measurements.len() as u64));
     let problem = Problem::new(objective.as_ref(), request);
     let truth = match exact(&problem) {
@@ -153,6 +158,7 @@ pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Dia
         gradient_norm: Some(truth.norm()),
         samples: request.samples,
         rows,
+        omitted,
     })
 }
 
@@ -160,6 +166,9 @@ fn check(request: &Request) -> Result<(), LabError> {
     let usage = |message: String| Err(LabError::Usage(message));
     if request.samples < 2 * statistics::GROUPS {
         return usage(format!("--samples must be at least {}, got {}", 2 * statistics::GROUPS, request.samples));
+    }
+    if request.samples.max(request.reference_samples) > MOST_SAMPLES {
+        return usage(format!("--samples and --reference-samples can be at most {MOST_SAMPLES}"));
     }
     if request.reference_samples < 2 * statistics::GROUPS {
         return usage(format!("--reference-samples must be at least {}", 2 * statistics::GROUPS));
@@ -186,8 +195,12 @@ fn methods(request: &Request, size: Size) -> Vec<String> {
 }
 
 /// Each method with each temperature that it can have; once without where it has none.
-fn measurements(methods: &[String], temperatures: &[f32], named: bool) -> Result<Vec<(String, Option<f32>)>, LabError> {
-    let mut measurements = Vec::new();
+fn measurements(
+    methods: &[String],
+    temperatures: &[f32],
+    named: bool,
+) -> Result<(Vec<(String, Option<f32>)>, Vec<String>), LabError> {
+    let (mut measurements, mut omitted) = (Vec::new(), Vec::new());
     for method in methods {
         categorical::by_name(method)?;
         let entry = ESTIMATORS.iter().find(|entry| entry.name == settings::name(method));
@@ -197,19 +210,16 @@ fn measurements(methods: &[String], temperatures: &[f32], named: bool) -> Result
             continue;
         }
         for temperature in temperatures {
-            match *temperature >= entry.least_temperature {
+            let least = entry.least_temperature;
+            let reason = || format!("{method} needs a temperature of at least {least}, got {temperature}");
+            match *temperature >= least {
                 true => measurements.push((method.clone(), Some(*temperature))),
-                // Where nobody named it, it takes part where it can.
-                false if !named => {}
-                false => {
-                    let least = entry.least_temperature;
-                    let message = format!("{method} needs a temperature of at least {least}, got {temperature}");
-                    return Err(LabError::Usage(message));
-                }
+                false if named => return Err(LabError::Usage(reason())),
+                false => omitted.push(reason()),
             }
         }
     }
-    Ok(measurements)
+    Ok((measurements, omitted))
 }
 
 /// How many copies of its choices an estimator holds at once.

@@ -166,6 +166,7 @@ pub(super) fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Res
         gradient_norm: None,
         samples: request.samples,
         rows,
+        omitted: Vec::new(),
     })
 }
 

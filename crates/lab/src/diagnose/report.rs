@@ -50,7 +50,7 @@ pub(super) fn to_svg(diagnosis: &Diagnosis) -> Result<String, String> {
     let mut methods: Vec<&str> = diagnosis.rows.iter().map(|row| row.method.as_str()).collect();
     let mut seen = BTreeSet::new();
     methods.retain(|method| seen.insert(*method));
-    let panel = |title: &str, label: &str, measure: fn(&Row) -> Interval| {
+    let panel = |title: String, label: &str, measure: fn(&Row) -> Interval| {
         methods.iter().fold(Panel::new(title, "temperature", label).scales(Scale::Log, Scale::Log), |panel, method| {
             let (mut points, mut band) = (Vec::new(), Vec::new());
             for row in diagnosis.rows.iter().filter(|row| row.method == *method) {
@@ -64,7 +64,7 @@ pub(super) fn to_svg(diagnosis: &Diagnosis) -> Result<String, String> {
             panel.with(Series::line(*method, points).band(band))
         })
     };
-    let bias = panel("bias", "norm of the mean error", |row| row.bias);
-    let variance = panel("variance", "sum over the coordinates", |row| row.variance);
+    let bias = panel(format!("bias on {}", diagnosis.objective), "norm of the mean error", |row| row.bias);
+    let variance = panel("variance".to_string(), "sum over the coordinates", |row| row.variance);
     chart::draw(&Chart::new([bias, variance]))
 }

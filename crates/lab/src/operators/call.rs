@@ -37,7 +37,9 @@ impl Call {
         inputs: BTreeMap<String, Array>,
         keys: BTreeMap<&'static str, String>,
     ) -> Result<Self, OperatorError> {
-        let expected = || [operator.inputs, operator.optional_inputs].concat().join(", ");
+        let optional = operator.optional_inputs.iter().map(|input| format!("[{input}]"));
+        let expected: Vec<String> = operator.inputs.iter().map(|input| input.to_string()).chain(optional).collect();
+        let expected = || expected.join(", ");
         if let Some(&input) = operator.inputs.iter().find(|input| !inputs.contains_key(**input)) {
             return Err(OperatorError::MissingInput { operator: operator.name, input, expected: expected() });
         }

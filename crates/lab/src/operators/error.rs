@@ -21,7 +21,7 @@ pub enum OperatorError {
         pair: String,
     },
     /// A key that the operator does not have.
-    #[error("{operator}: unknown key {key}; expected one of: {known}")]
+    #[error("{operator}: unknown key {key}; {known}")]
     UnknownKey {
         /// The operator.
         operator: &'static str,

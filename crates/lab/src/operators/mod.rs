@@ -120,7 +120,12 @@ impl Operator {
             let (known, _) = known.ok_or_else(|| OperatorError::UnknownKey {
                 operator: self.name,
                 key: key.trim().to_string(),
-                known: self.keys.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "),
+                known: match self.keys {
+                    [] => "it has none".to_string(),
+                    keys => {
+                        format!("expected one of: {}", keys.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "))
+                    }
+                },
             })?;
             keys.insert(known, value.trim().to_string());
         }
