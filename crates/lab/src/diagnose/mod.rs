@@ -194,12 +194,15 @@ fn methods(request: &Request, size: Size) -> Vec<String> {
     suited.map(|entry| entry.name.to_string()).collect()
 }
 
-/// Each method with each temperature that it can have; once without where it has none.
+/// A method at a temperature, or without one.
+type Measurement = (String, Option<f32>);
+
+/// Each method with each temperature that it can have, once without where it has none; and what is left out.
 fn measurements(
     methods: &[String],
     temperatures: &[f32],
     named: bool,
-) -> Result<(Vec<(String, Option<f32>)>, Vec<String>), LabError> {
+) -> Result<(Vec<Measurement>, Vec<String>), LabError> {
     let (mut measurements, mut omitted) = (Vec::new(), Vec::new());
     for method in methods {
         categorical::by_name(method)?;
