@@ -3,7 +3,7 @@
 #
 #     scripts/estimators.sh DIR
 #
-# DIR receives a folder for each experiment with its tables (CSV, JSON) and pictures (SVG).
+# DIR receives a folder for each experiment with its tables (CSV, JSON) and pictures (SVG); two of the pictures are in docs/plots.
 set -euo pipefail
 out=${1:?usage: scripts/estimators.sh DIR}
 cd "$(dirname "$0")/.."
