@@ -27,7 +27,7 @@ pub enum CategoricalError {
         /// The estimator.
         estimator: &'static str,
         /// What it must be.
-        expected: &'static str,
+        expected: String,
         /// What it is.
         found: f32,
     },

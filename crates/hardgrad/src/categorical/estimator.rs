@@ -2,7 +2,7 @@ use burn::tensor::Tensor;
 use hardgrad_kernels::random::Random;
 use hardgrad_kernels::reduce::{all_finite, inner_product};
 
-use super::{CategoricalError, ESTIMATORS};
+use super::{CategoricalError, ESTIMATORS, sample};
 use crate::flex::values;
 use crate::settings::{self, Setting};
 
@@ -98,6 +98,20 @@ pub fn by_name(description: &str) -> Result<Box<dyn Estimator>, CategoricalError
     Ok((entry.make)(&numbers))
 }
 
+/// Choices that `operator` makes of logits `[n, categories]` and a sample of them, after the checks that all such estimators need.
+pub(super) fn of_sample(
+    estimator: &'static Entry,
+    logits: Tensor<3>,
+    temperature: f32,
+    random: &Random,
+    operator: impl FnOnce(Tensor<2>, Tensor<1>) -> Tensor<2>,
+) -> Result<Option<Tensor<3>>, CategoricalError> {
+    check(estimator.name, &logits, temperature, estimator.least_temperature)?;
+    let (dims, logits) = (logits.dims(), flatten(logits));
+    let choice = sample(&logits, random);
+    Ok(Some(operator(logits, choice).reshape(dims)))
+}
+
 /// The cost of `choices`, checked.
 pub(super) fn evaluate(
     estimator: &'static str,
@@ -154,7 +168,7 @@ pub(super) fn check(
     least: f32,
 ) -> Result<(), CategoricalError> {
     if !(temperature > 0.0 && temperature >= least && temperature.is_finite()) {
-        let expected = if least > 0.0 { "at least 1" } else { "above 0" };
+        let expected = if least > 0.0 { format!("at least {least}") } else { "above 0".to_string() };
         return Err(CategoricalError::Temperature { estimator, expected, found: temperature });
     }
     check_finite(estimator, "the logits tensor", logits)

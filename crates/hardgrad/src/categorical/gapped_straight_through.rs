@@ -3,9 +3,9 @@ use burn::tensor::activation::softmax;
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, flatten};
+use super::estimator::of_sample;
 use super::straight_through::composed_one_hot;
-use super::{CategoricalError, Entry, Estimator, one_hot, sample};
+use super::{CategoricalError, Entry, Estimator, one_hot};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 use crate::settings::Setting;
@@ -78,9 +78,8 @@ impl Estimator for GappedStraightThrough {
         temperature: f32,
         random: &Random,
     ) -> Result<Option<Tensor<3>>, CategoricalError> {
-        check(self.name(), &logits, temperature, 0.0)?;
-        let (dims, logits) = (logits.dims(), flatten(logits));
-        let choice = sample(&logits, random);
-        Ok(Some(gapped_straight_through(logits, choice, temperature, self.gap).reshape(dims)))
+        of_sample(&ENTRY, logits, temperature, random, |logits, sample| {
+            gapped_straight_through(logits, sample, temperature, self.gap)
+        })
     }
 }

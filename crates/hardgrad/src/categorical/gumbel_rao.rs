@@ -3,10 +3,10 @@ use burn::tensor::activation::{log_softmax, softmax};
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, flatten};
+use super::estimator::of_sample;
 use super::sampling::uniform;
 use super::straight_through::composed_one_hot;
-use super::{CategoricalError, Entry, Estimator, one_hot, sample};
+use super::{CategoricalError, Entry, Estimator, one_hot};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 use crate::settings::Setting;
@@ -91,11 +91,10 @@ impl Estimator for GumbelRao {
         temperature: f32,
         random: &Random,
     ) -> Result<Option<Tensor<3>>, CategoricalError> {
-        check(self.name(), &logits, temperature, 0.0)?;
-        let (dims, logits) = (logits.dims(), flatten(logits));
-        let choice = sample(&logits, random);
-        let [rows, categories] = logits.dims();
-        let noise = uniform([self.samples, rows, categories], &random.part(1));
-        Ok(Some(gumbel_rao(logits, choice, noise, temperature).reshape(dims)))
+        of_sample(&ENTRY, logits, temperature, random, |logits, sample| {
+            let [rows, categories] = logits.dims();
+            let noise = uniform([self.samples, rows, categories], &random.part(1));
+            gumbel_rao(logits, sample, noise, temperature)
+        })
     }
 }

@@ -3,9 +3,9 @@ use burn::tensor::activation::softmax;
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, flatten};
+use super::estimator::of_sample;
 use super::straight_through::composed_one_hot;
-use super::{CategoricalError, Entry, Estimator, one_hot, sample};
+use super::{CategoricalError, Entry, Estimator, one_hot};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 
@@ -68,9 +68,6 @@ impl Estimator for ReinMax {
         temperature: f32,
         random: &Random,
     ) -> Result<Option<Tensor<3>>, CategoricalError> {
-        check(self.name(), &logits, temperature, ENTRY.least_temperature)?;
-        let (dims, logits) = (logits.dims(), flatten(logits));
-        let choice = sample(&logits, random);
-        Ok(Some(reinmax(logits, choice, temperature).reshape(dims)))
+        of_sample(&ENTRY, logits, temperature, random, |logits, sample| reinmax(logits, sample, temperature))
     }
 }

@@ -3,8 +3,8 @@ use burn::tensor::activation::softmax;
 use hardgrad_kernels::categorical;
 use hardgrad_kernels::random::Random;
 
-use super::estimator::{check, flatten};
-use super::{CategoricalError, Entry, Estimator, one_hot, sample};
+use super::estimator::of_sample;
+use super::{CategoricalError, Entry, Estimator, one_hot};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
 
@@ -70,9 +70,8 @@ impl Estimator for StraightThrough {
         temperature: f32,
         random: &Random,
     ) -> Result<Option<Tensor<3>>, CategoricalError> {
-        check(self.name(), &logits, temperature, 0.0)?;
-        let (dims, logits) = (logits.dims(), flatten(logits));
-        let choice = sample(&logits, random);
-        Ok(Some(straight_through_categorical(logits, choice, temperature).reshape(dims)))
+        of_sample(&ENTRY, logits, temperature, random, |logits, sample| {
+            straight_through_categorical(logits, sample, temperature)
+        })
     }
 }
