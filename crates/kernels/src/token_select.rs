@@ -51,46 +51,19 @@ impl TokenShape {
     }
 }
 
-/// `selected` `[batch, kept, width]`, `extra` `[batch, 1, width]` and `mask` `[batch, tokens]` of `tokens`.
+/// `out` `[batch, kept + 1, width]`: the kept tokens, then the extra one; and `mask` `[batch, tokens]`.
 ///
 /// The indices of a sequence must differ.
 ///
 /// # Panics
 /// If an index is not below the number of tokens, or a length does not fit the shape.
-pub fn token_select(
-    tokens: &[f32],
-    indices: &[u32],
-    shape: TokenShape,
-    selected: &mut [f32],
-    extra: &mut [f32],
-    mask: &mut [f32],
-) {
-    let TokenShape { batch, kept, width, .. } = shape;
-    shape.check(tokens, indices);
-    assert!(selected.len() == batch * kept * width && extra.len() == batch * width);
-    let outputs = rows_mut(selected, batch, kept * width).into_par_iter().zip(rows_mut(extra, batch, width));
-    forward(tokens, indices, shape, outputs, mask);
-}
-
-/// [`token_select`] with both in one: `out` `[batch, kept + 1, width]` holds the kept tokens, then the extra one.
-pub fn token_select_joined(tokens: &[f32], indices: &[u32], shape: TokenShape, out: &mut [f32], mask: &mut [f32]) {
-    let TokenShape { batch, kept, width, .. } = shape;
-    shape.check(tokens, indices);
-    assert_eq!(out.len(), batch * (kept + 1) * width);
-    let outputs = rows_mut(out, batch, (kept + 1) * width).into_par_iter().map(|out| out.split_at_mut(kept * width));
-    forward(tokens, indices, shape, outputs, mask);
-}
-
-fn forward<'a>(
-    tokens: &[f32],
-    indices: &[u32],
-    shape: TokenShape,
-    outputs: impl IndexedParallelIterator<Item = (&'a mut [f32], &'a mut [f32])>,
-    mask: &mut [f32],
-) {
+pub fn token_select(tokens: &[f32], indices: &[u32], shape: TokenShape, out: &mut [f32], mask: &mut [f32]) {
     let TokenShape { batch, tokens: count, kept, width } = shape;
-    assert_eq!(mask.len(), batch * count);
-    outputs.zip(rows_mut(mask, batch, count)).enumerate().for_each(|(item, ((selected, extra), mask))| {
+    shape.check(tokens, indices);
+    assert!(out.len() == batch * (kept + 1) * width && mask.len() == batch * count);
+    let outputs = rows_mut(out, batch, (kept + 1) * width).into_par_iter().zip(rows_mut(mask, batch, count));
+    outputs.enumerate().for_each(|(item, (out, mask))| {
+        let (selected, extra) = out.split_at_mut(kept * width);
         let tokens = &tokens[item * count * width..][..count * width];
         let indices = &indices[item * kept..][..kept];
         mask.fill(0.0);
@@ -108,31 +81,8 @@ fn forward<'a>(
     });
 }
 
-/// Gradients of [`token_select`] with respect to the tokens and to the mask.
-#[allow(clippy::too_many_arguments)]
+/// Gradients with respect to the tokens and to the mask; `out` is the output and `gradient` the gradient of it.
 pub fn token_select_backward(
-    tokens: &[f32],
-    indices: &[u32],
-    shape: TokenShape,
-    extra: &[f32],
-    selected_gradient: &[f32],
-    extra_gradient: &[f32],
-    token_gradient: &mut [f32],
-    mask_gradient: &mut [f32],
-) {
-    let TokenShape { batch, kept, width, .. } = shape;
-    assert!(extra.len() == batch * width && extra_gradient.len() == extra.len());
-    assert_eq!(selected_gradient.len(), batch * kept * width);
-    let item = |item: usize| Outputs {
-        extra: &extra[item * width..][..width],
-        selected_gradient: &selected_gradient[item * kept * width..][..kept * width],
-        extra_gradient: &extra_gradient[item * width..][..width],
-    };
-    backward(tokens, indices, shape, item, token_gradient, mask_gradient);
-}
-
-/// Gradients of [`token_select_joined`]; `out` is its output and `gradient` the gradient of that.
-pub fn token_select_joined_backward(
     tokens: &[f32],
     indices: &[u32],
     shape: TokenShape,
@@ -141,33 +91,9 @@ pub fn token_select_joined_backward(
     token_gradient: &mut [f32],
     mask_gradient: &mut [f32],
 ) {
-    let TokenShape { batch, kept, width, .. } = shape;
-    assert!(out.len() == batch * (kept + 1) * width && gradient.len() == out.len());
-    let item = |item: usize| {
-        let first = item * (kept + 1) * width;
-        let (selected_gradient, extra_gradient) = gradient[first..][..(kept + 1) * width].split_at(kept * width);
-        Outputs { extra: &out[first + kept * width..][..width], selected_gradient, extra_gradient }
-    };
-    backward(tokens, indices, shape, item, token_gradient, mask_gradient);
-}
-
-/// What the backward pass of one sequence needs of its outputs.
-struct Outputs<'a> {
-    extra: &'a [f32],
-    selected_gradient: &'a [f32],
-    extra_gradient: &'a [f32],
-}
-
-fn backward<'a>(
-    tokens: &[f32],
-    indices: &[u32],
-    shape: TokenShape,
-    outputs: impl Fn(usize) -> Outputs<'a> + Sync,
-    token_gradient: &mut [f32],
-    mask_gradient: &mut [f32],
-) {
     let TokenShape { batch, tokens: count, kept, width } = shape;
     shape.check(tokens, indices);
+    assert!(out.len() == batch * (kept + 1) * width && gradient.len() == out.len());
     assert!(token_gradient.len() == tokens.len() && mask_gradient.len() == batch * count);
     rows_mut(token_gradient, batch, count * width)
         .into_par_iter()
@@ -176,7 +102,10 @@ fn backward<'a>(
         .for_each_init(
             || (vec![None; count], vec![0.0; width]),
             |(places, share), (item, (token_gradient, mask_gradient))| {
-                let Outputs { extra, selected_gradient, extra_gradient } = outputs(item);
+                let first = item * (kept + 1) * width;
+                let (selected_gradient, extra_gradient) =
+                    gradient[first..][..(kept + 1) * width].split_at(kept * width);
+                let extra = &out[first + kept * width..][..width];
                 places.fill(None);
                 for (place, index) in indices[item * kept..][..kept].iter().enumerate() {
                     places[*index as usize] = Some(place);
@@ -258,14 +187,13 @@ mod tests {
     fn a_hand_table() {
         let shape = TokenShape { batch: 1, tokens: 4, kept: 2, width: 2 };
         let tokens = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-        let (mut selected, mut extra, mut mask) = ([9.0; 4], [9.0; 2], [9.0; 4]);
-        token_select(&tokens, &[3, 1], shape, &mut selected, &mut extra, &mut mask);
-        assert_eq!(selected, [7.0, 8.0, 3.0, 4.0]);
-        assert_eq!(extra, [3.0, 4.0]);
+        let (mut out, mut mask) = ([9.0; 6], [9.0; 4]);
+        token_select(&tokens, &[3, 1], shape, &mut out, &mut mask);
+        assert_eq!(out, [7.0, 8.0, 3.0, 4.0, 3.0, 4.0]);
         assert_eq!(mask, [0.0, 1.0, 0.0, 1.0]);
         let (mut dt, mut dmask) = ([9.0; 8], [9.0; 4]);
-        let gradient = [1.0, 0.0, 0.0, 2.0];
-        token_select_backward(&tokens, &[3, 1], shape, &extra, &gradient, &[2.0, 4.0], &mut dt, &mut dmask);
+        let gradient = [1.0, 0.0, 0.0, 2.0, 2.0, 4.0];
+        token_select_backward(&tokens, &[3, 1], shape, &out, &gradient, &mut dt, &mut dmask);
         assert_eq!(dt, [1.0, 2.0, 0.0, 2.0, 1.0, 2.0, 1.0, 0.0]);
         // t . E = 10, 22, 34, 46 and extra . E = 22; the kept ones add t . S = 8 and 7.
         assert_eq!(dmask, [6.0, 8.0, -6.0, -12.0 + 7.0]);
@@ -275,14 +203,16 @@ mod tests {
     fn nothing_flows_through_the_extra_token_where_all_are_kept() {
         let shape = TokenShape { batch: 2, tokens: 3, kept: 3, width: 5 };
         let (tokens, indices) = (normal(0, 30), [2, 0, 1, 0, 1, 2]);
-        let (mut selected, mut extra, mut mask) = ([9.0; 30], [9.0; 10], [9.0; 6]);
-        token_select(&tokens, &indices, shape, &mut selected, &mut extra, &mut mask);
-        assert_eq!((extra, mask), ([0.0; 10], [1.0; 6]));
+        let (mut out, mut mask) = ([9.0; 40], [9.0; 6]);
+        token_select(&tokens, &indices, shape, &mut out, &mut mask);
+        assert_eq!((&out[15..20], &out[35..], mask), (&[0.0; 5][..], &[0.0; 5][..], [1.0; 6]));
         let (mut dt, mut dmask) = ([9.0; 30], [9.0; 6]);
-        let gradient = normal(1, 30);
-        token_select_backward(&tokens, &indices, shape, &extra, &gradient, &[1e9; 10], &mut dt, &mut dmask);
+        let mut gradient = normal(1, 40);
+        gradient[15..20].fill(1e9);
+        gradient[35..].fill(1e9);
+        token_select_backward(&tokens, &indices, shape, &out, &gradient, &mut dt, &mut dmask);
         for (row, index) in indices.iter().enumerate() {
-            let (token, row) = (5 * (row / 3 * 3 + *index as usize), 5 * row);
+            let (token, row) = (5 * (row / 3 * 3 + *index as usize), 5 * (row + row / 3));
             assert_eq!(dt[token..token + 5], gradient[row..row + 5]);
             assert_eq!(dmask[token / 5], dot(&tokens[token..token + 5], &gradient[row..row + 5]));
         }
@@ -301,10 +231,10 @@ mod tests {
             top_k(&normal(1, batch * count), count, kept, &mut indices);
             let mut out = vec![f32::NAN; batch * (kept + 1) * width];
             let mut mask = vec![f32::NAN; batch * count];
-            token_select_joined(&tokens, &indices, shape, &mut out, &mut mask);
+            token_select(&tokens, &indices, shape, &mut out, &mut mask);
             let gradient = normal(2, out.len());
             let (mut dt, mut dmask) = (vec![f32::NAN; tokens.len()], vec![f32::NAN; mask.len()]);
-            token_select_joined_backward(&tokens, &indices, shape, &out, &gradient, &mut dt, &mut dmask);
+            token_select_backward(&tokens, &indices, shape, &out, &gradient, &mut dt, &mut dmask);
 
             for item in 0..batch {
                 let token = |t: usize, c: usize| f64::from(tokens[(item * count + t) * width + c]);
@@ -337,21 +267,6 @@ mod tests {
                     prop_assert!((f64::from(dmask[item * count + t]) - expected).abs() < 1e-4);
                 }
             }
-
-            // The form with two buffers computes the same bytes.
-            let (mut selected, mut extra) = (vec![f32::NAN; batch * kept * width], vec![f32::NAN; batch * width]);
-            let (mut apart_mask, mut apart_dt, mut apart_dmask) = (mask.clone(), dt.clone(), dmask.clone());
-            token_select(&tokens, &indices, shape, &mut selected, &mut extra, &mut apart_mask);
-            let split = |joined: &[f32]| -> (Vec<f32>, Vec<f32>) {
-                let len = (kept + 1) * width;
-                let rows = |item: usize| joined[item * len..][..len].split_at(kept * width);
-                let selected = (0..batch).flat_map(|item| rows(item).0).copied().collect();
-                (selected, (0..batch).flat_map(|item| rows(item).1).copied().collect())
-            };
-            prop_assert_eq!(split(&out), (selected, extra.clone()));
-            let (ds, de) = split(&gradient);
-            token_select_backward(&tokens, &indices, shape, &extra, &ds, &de, &mut apart_dt, &mut apart_dmask);
-            prop_assert_eq!((apart_mask, apart_dt, apart_dmask), (mask, dt, dmask));
         }
     }
 }

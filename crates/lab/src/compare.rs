@@ -6,7 +6,6 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use hardgrad::categorical::{self, ESTIMATORS, TemperatureSchedule};
 use hardgrad::random::Random;
-use hardgrad::settings;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -107,8 +106,8 @@ pub fn compare(request: &Request, tell: &(dyn Fn(Progress) + Sync)) -> Result<Co
     check(request)?;
     let objective = objectives::by_name(&request.objective, request.variables, request.categories, request.seed)?;
     let Size { variables, categories } = objective.size();
+    let least = request.temperature.start.min(request.temperature.end);
     let estimators = if request.estimators.is_empty() {
-        let least = request.temperature.start.min(request.temperature.end);
         let suited = ESTIMATORS.iter().filter(|entry| {
             (!entry.binary || categories == 2) && (!entry.uses_temperature || least >= entry.least_temperature)
         });
@@ -116,9 +115,8 @@ pub fn compare(request: &Request, tell: &(dyn Fn(Progress) + Sync)) -> Result<Co
     } else {
         request.estimators.clone()
     };
-    let least = request.temperature.start.min(request.temperature.end);
     for estimator in &estimators {
-        categorical::by_name(estimator)?;
+        let (entry, _) = categorical::find(estimator)?;
         let copies = crate::diagnose::copies(estimator)?;
         let values = request.batch_size.saturating_mul(variables * categories).saturating_mul(copies);
         if values > VALUES {
@@ -126,7 +124,6 @@ pub fn compare(request: &Request, tell: &(dyn Fn(Progress) + Sync)) -> Result<Co
                 "{estimator}: --batch-size times variables, categories and samples must be at most {VALUES}, got {values}"
             )));
         }
-        let entry = ESTIMATORS.iter().find(|entry| entry.name == settings::name(estimator)).expect("by_name knows it");
         if entry.uses_temperature && least < entry.least_temperature {
             return Err(LabError::Usage(format!(
                 "{estimator} needs temperatures of at least {}, got {least}; name other --estimators or raise --temperature",

@@ -87,6 +87,15 @@ pub struct Entry {
 /// assert!(by_name("gumbel_rao:samples=0").is_err());
 /// ```
 pub fn by_name(description: &str) -> Result<Box<dyn Estimator>, CategoricalError> {
+    let (entry, numbers) = find(description)?;
+    Ok((entry.make)(&numbers))
+}
+
+/// The line of the list that `description` names, with the values of its settings in their order.
+///
+/// # Errors
+/// As [`by_name`].
+pub fn find(description: &str) -> Result<(&'static Entry, Vec<f64>), CategoricalError> {
     let name = settings::name(description);
     let entry =
         ESTIMATORS.iter().find(|entry| entry.name == name).ok_or_else(|| CategoricalError::UnknownEstimator {
@@ -95,7 +104,7 @@ pub fn by_name(description: &str) -> Result<Box<dyn Estimator>, CategoricalError
         })?;
     let numbers = settings::read(entry.settings, description);
     let numbers = numbers.map_err(|problem| CategoricalError::Setting { estimator: entry.name, problem })?;
-    Ok((entry.make)(&numbers))
+    Ok((*entry, numbers))
 }
 
 /// Choices that `operator` makes of logits `[n, categories]` and a sample of them, after the checks that all such estimators need.

@@ -54,7 +54,7 @@ pub use arm::Arm;
 pub use decoupled::Decoupled;
 pub use disarm::DisArm;
 pub use error::CategoricalError;
-pub use estimator::{Cost, Entry, Estimator, by_name};
+pub use estimator::{Cost, Entry, Estimator, by_name, find};
 pub use gapped_straight_through::{GappedStraightThrough, gapped_straight_through};
 pub use gumbel_rao::{GumbelRao, gumbel_rao};
 pub use gumbel_softmax::{GumbelSoftmax, gumbel_softmax};

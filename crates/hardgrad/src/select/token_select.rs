@@ -1,12 +1,12 @@
 use burn::tensor::{Int, Tensor};
 use hardgrad_kernels::categorical::softmax_backward;
-use hardgrad_kernels::token_select::{TokenShape, token_select_joined, token_select_joined_backward};
+use hardgrad_kernels::token_select::{self, TokenShape};
 
 use super::top_k::{self, chosen, soft};
 use crate::custom_gradient::node;
 use crate::flex::{device, on_flex, tensor, values, whole};
 
-/// What [`token_select`] gives.
+/// What [`token_select()`] gives.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// The kept tokens by falling score, then the extra one: `[batch, k + 1, c]`.
@@ -51,13 +51,13 @@ pub fn token_select(
     let input = values(&tokens);
     let soft = soft(&values(&scores), uniform, [batch, count], temperature);
     let (mut out, mut mask) = (vec![0.0; batch * (k + 1) * width], vec![0.0; batch * count]);
-    token_select_joined(&input, &indices, shape, &mut out, &mut mask);
+    token_select::token_select(&input, &indices, shape, &mut out, &mut mask);
     let y = tensor(out, [batch, k + 1, width]);
     let out = values(&y);
     let tokens = node([tokens.into(), scores.into()], y, move |gradient, _| {
         let (mut dtokens, mut dmask) = (vec![0.0; input.len()], vec![0.0; soft.len()]);
         let gradient = values(&gradient);
-        token_select_joined_backward(&input, &indices, shape, &out, &gradient, &mut dtokens, &mut dmask);
+        token_select::token_select_backward(&input, &indices, shape, &out, &gradient, &mut dtokens, &mut dmask);
         let mut dscores = vec![0.0; soft.len()];
         softmax_backward(&soft, &dmask, count, temperature, &mut dscores);
         [Some(tensor(dtokens, [batch, count, width]).into()), Some(tensor(dscores, [batch, count]).into())]

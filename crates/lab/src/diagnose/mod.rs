@@ -15,7 +15,6 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor, TensorData};
 use hardgrad::categorical::{self, CategoricalError, ESTIMATORS, Estimator};
 use hardgrad::random::Random;
-use hardgrad::settings;
 use hardgrad_kernels::reduce::all_finite;
 use serde::Serialize;
 
@@ -205,9 +204,7 @@ fn measurements(
 ) -> Result<(Vec<Measurement>, Vec<String>), LabError> {
     let (mut measurements, mut omitted) = (Vec::new(), Vec::new());
     for method in methods {
-        categorical::by_name(method)?;
-        let entry = ESTIMATORS.iter().find(|entry| entry.name == settings::name(method));
-        let entry = entry.expect("by_name knows it");
+        let (entry, _) = categorical::find(method)?;
         if !entry.uses_temperature {
             measurements.push((method.clone(), None));
             continue;
@@ -227,9 +224,7 @@ fn measurements(
 
 /// How many copies of its choices an estimator holds at once.
 pub(crate) fn copies(method: &str) -> Result<usize, LabError> {
-    let entry = ESTIMATORS.iter().find(|entry| entry.name == settings::name(method)).expect("it was made by name");
-    let numbers = settings::read(entry.settings, method)
-        .map_err(|problem| CategoricalError::Setting { estimator: entry.name, problem })?;
+    let (entry, numbers) = categorical::find(method)?;
     let samples = entry.settings.iter().position(|setting| setting.key == "samples");
     Ok(samples.map_or(1, |place| numbers[place] as usize))
 }
@@ -301,8 +296,7 @@ fn measure(
     truth: &Reference,
 ) -> Result<Groups, LabError> {
     let a_call = problem.estimates_a_call(copies(method)?);
-    let learns = ESTIMATORS.iter().any(|entry| entry.name == estimator.name() && entry.learns);
-    if learns {
+    if categorical::find(method)?.0.learns {
         // Small batches: what settles here settles by the number of calls.
         let calls = WARM_UP / 64;
         for call in 0..calls {
