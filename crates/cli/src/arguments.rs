@@ -324,6 +324,9 @@ pub struct BenchArguments {
     /// Run exactly so many steps, without timing
     #[arg(long, value_name = "N", conflicts_with = "json")]
     pub steps: Option<usize>,
+    /// Show where a step's time goes, operator by operator, instead of timing whole steps
+    #[arg(long, conflicts_with_all = ["list", "steps"])]
+    pub profile: bool,
     /// Write the times as JSON to a file, or to stdout with -
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -206,15 +206,30 @@ fn bench(arguments: BenchArguments) -> Result<(), Failure> {
     if let Some(steps) = arguments.steps {
         return Ok(bench::run_steps(&arguments.only, steps)?);
     }
-    let timings = bench::time(&arguments.only, |name| eprintln!("{name}"));
-    if timings.results.is_empty() {
+    let tell = |name: &str| eprintln!("{name}");
+    if arguments.profile {
+        let profiles = bench::profiles(&arguments.only, tell);
+        return measured(&arguments, &profiles, profiles.is_empty(), |profiles| tables::profiles(profiles));
+    }
+    let timings = bench::time(&arguments.only, tell);
+    measured(&arguments, &timings, timings.results.is_empty(), tables::timings)
+}
+
+/// Prints what was measured as a table, or as JSON to where it was asked for.
+fn measured<T: Serialize>(
+    arguments: &BenchArguments,
+    found: &T,
+    empty: bool,
+    table: impl Fn(&T) -> String,
+) -> Result<(), Failure> {
+    if empty {
         eprintln!("no workload is called {}; `hardgrad bench --list` lists them", arguments.only);
     }
     match &arguments.json {
-        None => print(&tables::timings(&timings)),
-        Some(path) if path.as_os_str() == "-" => show(&timings, true, tables::timings),
+        None => print(&table(found)),
+        Some(path) if path.as_os_str() == "-" => show(found, true, table),
         Some(path) => {
-            let text = json(&timings)?;
+            let text = json(found)?;
             Ok(hardgrad_lab::files::write_atomically(path, text.as_bytes()).map_err(LabError::from)?)
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hardgrad_lab::bench::Timings;
+use hardgrad_lab::bench::{Profile, Timings};
 use hardgrad_lab::compare::Comparison;
 use hardgrad_lab::data::{CheckReport, KnownSet};
 use hardgrad_lab::diagnose::{Diagnosis, Interval, OPERATOR_METHODS};
@@ -244,6 +244,23 @@ pub fn timings(timings: &Timings) -> String {
         timings.threads,
         timings.cpu
     )
+}
+
+pub fn profiles(profiles: &[Profile]) -> String {
+    let one = |profile: &Profile| {
+        let rows = profile.rows.iter().map(|row| {
+            vec![
+                row.operator.to_string(),
+                row.pass.to_string(),
+                format!("{:.1}", row.calls),
+                format!("{:.3}", row.ms),
+                percent(row.ms / profile.step_ms),
+            ]
+        });
+        let rows = table(&["operator", "pass", "calls a step", "ms a step", "share"], 2, rows);
+        format!("{}: {:.3} ms a step\n{rows}", profile.name, profile.step_ms)
+    };
+    profiles.iter().map(one).collect::<Vec<_>>().join("\n\n")
 }
 
 /// `key=default (what it must be)` of each setting behind a name.

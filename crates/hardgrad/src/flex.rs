@@ -1,5 +1,6 @@
 //! The border between Burn's tensors and slices: the only place that knows how the Flex backend stores values.
 
+use std::cell::Cell;
 use std::ops::Deref;
 
 use burn::backend::Flex;
@@ -29,9 +30,25 @@ pub(crate) fn values<const D: usize>(tensor: &Tensor<D>) -> Values {
     Values(tensor)
 }
 
+thread_local! {
+    static COMPOSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `run` as if there were no fused kernels, on this thread.
+pub(crate) fn composed<R>(run: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            COMPOSED.set(self.0);
+        }
+    }
+    let _restore = Restore(COMPOSED.replace(true));
+    run()
+}
+
 /// Whether the fused kernels can run on the tensor; elsewhere operators are composed of Burn's own.
 pub(crate) fn on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
-    tensor.device() == Device::flex()
+    !COMPOSED.get() && tensor.device() == Device::flex()
 }
 
 /// The device of a tensor, without its gradient tape.

@@ -16,6 +16,9 @@
 //! - [`composed`]: the same operators as compositions of Burn's own, for devices without fused kernels.
 //! - [`diagnose`]: codes of quantised weights, clipped values, entropy.
 //! - [`layers`]: convolution, linear and batch norm whose evaluation is bit for bit that of the packed model.
+//! - [`coded`]: activations on a grid, held as one byte each.
+//! - [`profile`]: where the time of a training step goes.
+//! - [`optim`]: SGD, Adam and AdamW in place, gradient clipping.
 //! - [`parameters`]: names, values and gradients of a module's parameters, in a fixed order.
 //!
 //! ```
@@ -31,6 +34,7 @@
 
 pub mod categorical;
 pub mod codebook;
+pub mod coded;
 pub mod composed;
 pub mod custom_gradient;
 pub mod diagnose;
@@ -39,7 +43,9 @@ pub mod graph;
 pub mod layers;
 pub mod mask;
 pub mod ops;
+pub mod optim;
 pub mod parameters;
+pub mod profile;
 pub mod quantize;
 pub mod random;
 pub mod select;

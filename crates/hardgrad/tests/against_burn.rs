@@ -50,7 +50,7 @@ proptest! {
             let y = match ours {
                 true => {
                     let options = Conv2dOptions { stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2], groups };
-                    ops::conv2d(x.clone(), turned, options)
+                    ops::conv2d(x.clone(), turned, None, options)
                 }
                 false => conv2d(x.clone(), turned, None, ConvOptions::new([stride; 2], [padding; 2], [dilation; 2], groups)),
             };
@@ -65,7 +65,7 @@ proptest! {
             let x = leaf([inputs, rows], 1);
             let weight = leaf([inputs, outputs], 2);
             let turned = x.clone().transpose();
-            let y = if ours { ops::linear(turned, weight.clone()) } else { turned.matmul(weight.clone()) };
+            let y = if ours { ops::linear(turned, weight.clone(), None) } else { turned.matmul(weight.clone()) };
             both(y, &x, &weight)
         };
         assert_close(&run(true), &run(false), 1e-5);
@@ -100,7 +100,7 @@ proptest! {
         let run = |ours: bool, largest: bool| {
             let x = leaf([batch, 2, size, size + 1], 1);
             let y = match (ours, largest) {
-                (true, true) => ops::max_pool2d(x.clone(), [kernel; 2], [stride; 2]),
+                (true, true) => ops::max_pool2d(x.clone(), [kernel; 2], [stride; 2]).values(),
                 (true, false) => ops::avg_pool2d(x.clone(), [kernel; 2], [stride; 2]),
                 (false, true) => MaxPool2dConfig::new([kernel; 2]).with_strides([stride; 2]).init().forward(x.clone()),
                 (false, false) => AvgPool2dConfig::new([kernel; 2]).with_strides([stride; 2]).init().forward(x.clone()),

@@ -48,7 +48,7 @@ impl Net {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let x = relu(max_pool2d(self.norm.forward(self.first.forward(x)), [2, 2], [2, 2]));
+        let x = relu(max_pool2d(self.norm.forward(self.first.forward(x)), [2, 2], [2, 2]).values());
         let x = self.second.forward(x);
         let [_, _, height, width] = x.dims();
         let x = avg_pool2d(x, [height, width], [1, 1]);
@@ -56,11 +56,11 @@ impl Net {
     }
 
     fn calibrate(&mut self, x: Tensor<4>) {
-        let x = relu(max_pool2d(self.norm.forward(self.first.forward(x)), [2, 2], [2, 2]));
+        let x = relu(max_pool2d(self.norm.forward(self.first.forward(x)), [2, 2], [2, 2]).values());
         self.second.calibrate(&x);
         let x = self.second.forward(x);
         let [_, _, height, width] = x.dims();
-        self.output.calibrate(&avg_pool2d(x, [height, width], [1, 1]).flatten(1, 3));
+        self.output.calibrate::<2>(&avg_pool2d(x, [height, width], [1, 1]).flatten(1, 3));
     }
 
     fn pack(&self) -> PackedModel {

@@ -7,31 +7,40 @@
 //! The inner loops are compiled for AVX-512, AVX2 and the portable baseline, and chosen when the program runs ([`simd`]).
 //! Elementwise loops give the same bytes at every level, because Rust never contracts or reorders float operations.
 
-pub mod adam;
+pub mod attention;
 pub mod batch_norm;
+pub mod batch_norm_relu;
 pub mod bernoulli;
 pub mod bit_packing;
 pub mod categorical;
+mod channel_rows;
+pub mod coded;
 pub mod convolution;
 pub mod dorefa;
 pub mod fake_quant;
+mod float_lanes;
 pub mod fsq;
+pub mod gelu;
 pub mod geometry;
 pub mod hard_concrete;
 pub mod images;
 pub mod integer;
+pub mod layer_norm;
 pub mod lfq;
+pub mod linear;
 pub mod lsq;
 pub mod magnitude_sign;
 mod math;
 pub mod matmul;
 pub mod memory;
+pub mod optimizer;
 pub mod pact;
 pub mod pooling;
 pub mod quantized;
 pub mod quantized_relu;
 pub mod random;
 pub mod reduce;
+pub mod relu_quantize;
 pub mod round;
 pub mod score_mask;
 pub mod sign;

@@ -1,4 +1,5 @@
-//! Elementary functions that loops can vectorise: exp, ln, tanh, the logistic function, and sine and cosine of a turn.
+//! Elementary functions that loops can vectorise: exp, ln, tanh, the logistic function, the normal distribution, and sine
+//! and cosine of a turn.
 //!
 //! The functions of the standard library are calls, which keep a loop at one value at a time, and their last bit
 //! differs between platforms. These have no branch and no call, so a `multiversion!` loop computes 8 or 16 at once, and
@@ -8,8 +9,11 @@
 //! exp(x)  = 2^n exp(r)           n = round(x / ln 2), r = x - n ln 2, abs(r) <= ln(2)/2
 //! ln(x)   = n ln 2 + ln(m)       x = m 2^n, sqrt(1/2) <= m < sqrt(2)
 //! tanh(x) = sign(x) (1 - 2 / (exp(2 abs(x)) + 1)), near 0 an odd polynomial
+//! Phi(-x) = exp(-x^2 / 2) t P(t)  t = 1 / (1 + 17/64 x), x >= 0
 //! ```
-//! Source of the polynomials: Moshier, Cephes mathematical library, single precision.
+//! Source of the polynomials: Moshier, Cephes mathematical library, single precision. That of Phi has the form of Hastings,
+//! "Approximations for digital computers", 1955 (Abramowitz and Stegun 7.1.26), with coefficients of its own: those of the
+//! least largest relative error for 0 <= x <= 14, which is 1.2e-8, so that it holds in the tail too.
 
 /// ln 2 in two parts: the first has 10 significant bits, so that its product with any exponent is exact.
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
@@ -17,6 +21,9 @@ const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 /// Adding it leaves a float no bits below 1, which rounds to the nearest whole number (`round_ties_even` is a call on
 /// the baseline of x86-64).
 const ROUNDER: f32 = 12_582_912.0;
+
+/// 1 / sqrt(2 pi).
+const INVERSE_SQRT_TAU: f32 = 0.398_942_3;
 
 /// e^x, within 1 ulp: infinity above 88.72, gradually to 0 below -87.33.
 #[inline(always)]
@@ -97,6 +104,27 @@ pub fn sigmoid(x: f32) -> f32 {
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
 }
 
+/// Phi(x) and phi(x): the standard normal distribution function (1 + erf(x / sqrt(2))) / 2 and its density.
+///
+/// Phi is within 4 ulp above 0 and within 8 + x^2 / 2 below, where the exponential multiplies the rounding of x^2; its
+/// absolute error is below 3e-7 everywhere.
+#[inline(always)]
+pub fn normal(x: f32) -> (f32, f32) {
+    let t = 1.0 / (1.0 + 0.265_625 * x.abs());
+    let mut p = 3.066_987_4e-2;
+    p = p * t - 1.423_109_6e-1;
+    p = p * t + 2.121_564_6e-1;
+    p = p * t - 1.106_255_6e-1;
+    p = p * t + 1.341_914_8e-1;
+    p = p * t + 6.181_942e-2;
+    p = p * t + 1.025_735_66e-1;
+    p = p * t + 1.055_370_05e-1;
+    p = p * t + 1.059_887e-1;
+    let e = exp(-0.5 * x * x);
+    let tail = e * t * p;
+    (if x > 0.0 { 1.0 - tail } else { tail }, e * INVERSE_SQRT_TAU)
+}
+
 /// Sine and cosine of 2 pi `turn` for a turn between 0 and 1, with an absolute error below 1e-7.
 #[inline(always)]
 pub fn sin_cos_of_turn(turn: f32) -> (f32, f32) {
@@ -119,8 +147,19 @@ pub fn sin_cos_of_turn(turn: f32) -> (f32, f32) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Phi(x) by its power series near 0 and its continued fraction in the tails.
+    pub(crate) fn exact_normal_cdf(x: f64) -> f64 {
+        let density = (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt();
+        if x.abs() < 3.0 {
+            let terms = (1..100).scan(x, |term, k| Some(std::mem::replace(term, *term * x * x / f64::from(2 * k + 1))));
+            return 0.5 + density * terms.sum::<f64>();
+        }
+        let tail = density / (1..200).rev().fold(x.abs(), |fraction, k| x.abs() + f64::from(k) / fraction);
+        if x > 0.0 { 1.0 - tail } else { tail }
+    }
 
     /// Distance of `found` from `exact` in units of the last place of a float of that size.
     fn ulps(found: f32, exact: f64) -> f64 {
@@ -178,6 +217,20 @@ mod tests {
     fn the_square_of_sech_does_not_cancel() {
         assert!(worst(TINY, 43.0, 97, square_of_sech, |x| x.cosh().powi(-2)) < 5.0);
         assert_eq!([0.0, 1e4, -1e4].map(square_of_sech), [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_normal_distribution_keeps_its_precision_in_the_tail() {
+        assert!((exact_normal_cdf(1.0) - 0.841_344_746_068_542_9).abs() < 1e-15);
+        assert!((exact_normal_cdf(-4.0) - 3.167_124_183_311_992e-5).abs() < 1e-19);
+        let cdf = |x| normal(x).0;
+        assert!(worst(TINY, 20.0, 9973, cdf, exact_normal_cdf) < 4.0);
+        assert!(worst(-TINY, -1.0, 9973, cdf, exact_normal_cdf) < 8.0);
+        assert!(worst(-1.0, -5.0, 97, cdf, exact_normal_cdf) < 20.0);
+        assert!(worst(-5.0, -13.0, 97, cdf, exact_normal_cdf) < 92.0);
+        assert!(worst(TINY, 1.0, 9973, |x| normal(x).1, |x| (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()) < 3.0);
+        assert_eq!([1e4, 1e30, -1e4, -1e30].map(normal), [(1.0, 0.0), (1.0, 0.0), (0.0, 0.0), (0.0, 0.0)]);
+        assert!(normal(f32::NAN).0.is_nan());
     }
 
     #[test]

@@ -6,8 +6,13 @@
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
+use crate::memory::Fresh;
+
 const BLOCK_ROWS: usize = 128;
 const BLOCK_COLUMNS: usize = 256;
+
+/// From here on blocks have four times as many rows: each block packs its columns anew.
+const MANY_ROWS: usize = 2048;
 
 /// A matrix in a slice: value (r, c) is `values[r * row_stride + c * column_stride]`.
 #[derive(Clone, Copy, Debug)]
@@ -42,18 +47,26 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out` = `a` `[rows, depth]` times `b` `[depth, columns]`; `out` is stored row by row.
+/// `a` `[rows, depth]` times `b` `[depth, columns]`, row by row.
 ///
 /// # Panics
 /// If a slice is shorter than its matrix.
-pub fn matmul(a: Matrix<'_>, b: Matrix<'_>, rows: usize, columns: usize, depth: usize, out: &mut [f32]) {
-    assert!(out.len() >= rows * columns, "output of {} values for a {rows} x {columns} matrix", out.len());
-    out.par_chunks_mut((BLOCK_ROWS * columns).max(1)).enumerate().for_each(|(block, out)| {
-        let first_row = block * BLOCK_ROWS;
-        let rows = BLOCK_ROWS.min(rows.saturating_sub(first_row));
-        if rows == 0 {
-            return;
-        }
+pub fn matmul(a: Matrix<'_>, b: Matrix<'_>, rows: usize, columns: usize, depth: usize) -> Vec<f32> {
+    matmul_then(a, b, [rows, columns, depth], |_| {})
+}
+
+/// As [`matmul`], with `finish` applied to whole rows of the product while they are in the cache.
+pub(crate) fn matmul_then(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    [rows, columns, depth]: [usize; 3],
+    finish: impl Fn(&mut [f32]) + Sync,
+) -> Vec<f32> {
+    let mut out = Fresh::new(rows * columns);
+    let block_rows = if rows >= MANY_ROWS { 4 * BLOCK_ROWS } else { BLOCK_ROWS };
+    out.pieces((block_rows * columns).max(1)).enumerate().for_each(|(block, piece)| {
+        let first_row = block * block_rows;
+        let (rows, out) = (block_rows.min(rows - first_row), piece.open());
         let target = Target(out.as_mut_ptr());
         (0..columns.div_ceil(BLOCK_COLUMNS)).into_par_iter().for_each(|block| {
             let first_column = block * BLOCK_COLUMNS;
@@ -67,7 +80,9 @@ pub fn matmul(a: Matrix<'_>, b: Matrix<'_>, rows: usize, columns: usize, depth: 
                 product(a, b, rows, block_columns, depth, target.at(first_column), columns, false);
             }
         });
+        finish(out);
     });
+    out.finish()
 }
 
 /// `out` `[rows, columns]` = `a` `[rows, depth]` times `b` `[depth, columns]` on this thread, added to `out` if `accumulate`.
@@ -81,12 +96,28 @@ pub fn matmul_here(
     out: &mut [f32],
     accumulate: bool,
 ) {
-    assert!(out.len() >= rows * columns, "output of {} values for a {rows} x {columns} matrix", out.len());
+    matmul_into(a, b, [rows, columns, depth], out, columns, accumulate);
+}
+
+/// The same for an `out` whose rows begin `stride` values apart; what lies between them stays as it is.
+///
+/// # Panics
+/// If a slice is shorter than its matrix, or `stride` less than `columns`.
+pub fn matmul_into(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    [rows, columns, depth]: [usize; 3],
+    out: &mut [f32],
+    stride: usize,
+    accumulate: bool,
+) {
+    let fits = stride >= columns && Matrix::rows(out, stride).holds(rows, columns);
+    assert!(fits, "output of {} values for a {rows} x {columns} matrix with rows {stride} apart", out.len());
     assert!(a.holds(rows, depth) && b.holds(depth, columns), "an operand is shorter than its matrix");
-    // SAFETY: all three slices were checked to hold their matrices.
+    // SAFETY: all three slices were checked to hold their matrices, and the rows of `out` do not overlap.
     #[allow(unsafe_code)]
     unsafe {
-        product(a, b, rows, columns, depth, out.as_mut_ptr(), columns, accumulate);
+        product(a, b, rows, columns, depth, out.as_mut_ptr(), stride, accumulate);
     }
 }
 
@@ -167,11 +198,17 @@ mod tests {
                     x * y
                 }).sum()
             }).collect();
-            let mut out = vec![f32::NAN; rows * columns];
-            matmul(a_view, b_view, rows, columns, depth, &mut out);
+            let mut out = matmul(a_view, b_view, rows, columns, depth);
             prop_assert_eq!(&out, &expected);
             matmul_here(a_view, b_view, [rows, columns, depth], &mut out, true);
             prop_assert!(out.iter().zip(&expected).all(|(a, b)| *a == 2.0 * b));
+            let stride = columns + 3;
+            let mut wide = vec![7.0; rows * stride];
+            matmul_into(a_view, b_view, [rows, columns, depth], &mut wide, stride, false);
+            for (wide, expected) in wide.chunks(stride).zip(expected.chunks(columns)) {
+                prop_assert_eq!(&wide[..columns], expected);
+                prop_assert_eq!(&wide[columns..], [7.0; 3]);
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn sum_of_parts(parts: &[Vec<f32>], out: &mut [f32]) {
 }
 
 multiversion! {
-    fn add(x: &[f32], out: &mut [f32]) {
+    pub(crate) fn add(x: &[f32], out: &mut [f32]) {
         for (out, x) in out.iter_mut().zip(x) {
             *out += *x;
         }
@@ -172,6 +172,19 @@ multiversion! {
             }
         }
         sum_lanes(lanes) + rest.iter().map(|x| error(*x)).sum::<f32>()
+    }
+}
+
+multiversion! {
+    /// The sum of a short row: a sum a lane, then that of the lanes.
+    pub(crate) fn sum(x: &[f32]) -> f32 {
+        let mut lanes = [0.0; LANES];
+        for x in x.chunks(LANES) {
+            for (lane, x) in lanes.iter_mut().zip(x) {
+                *lane += x;
+            }
+        }
+        sum_lanes(lanes)
     }
 }
 

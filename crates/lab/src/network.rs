@@ -195,7 +195,7 @@ impl ConvNet {
     /// Logits `[batch, classes]` of images `[batch, 1, height, width]`.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         let x = self.blocks.iter().fold(images, |x, block| block.forward(x));
-        let x = self.hidden.iter().fold(x.flatten(1, 3), |x, layer| relu(layer.forward(x)));
+        let x: Tensor<2> = self.hidden.iter().fold(x.flatten(1, 3), |x, layer| relu(layer.forward(x)));
         self.output.forward(x)
     }
 
@@ -211,7 +211,7 @@ impl ConvNet {
             }
             x = block.forward(x);
         }
-        let mut x = x.flatten(1, 3);
+        let mut x: Tensor<2> = x.flatten(1, 3);
         for layer in &mut self.hidden {
             layer.calibrate(&x);
             x = relu(layer.forward(x));
@@ -246,7 +246,7 @@ impl ConvNet {
             see(&block.convolution.input_quantizer, x.clone().flatten(0, 3));
             x = block.forward(x);
         }
-        let mut x = x.flatten(1, 3);
+        let mut x: Tensor<2> = x.flatten(1, 3);
         for layer in &plain.hidden {
             see(&layer.input_quantizer, x.clone().flatten(0, 1));
             x = relu(layer.forward(x));
@@ -283,7 +283,7 @@ impl ConvNet {
 impl ConvBlock {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.norm.forward(self.convolution.forward(x));
-        relu(if self.pool { max_pool2d(x, POOL, POOL) } else { x })
+        relu(if self.pool { max_pool2d(x, POOL, POOL).values() } else { x })
     }
 }
 

@@ -4,8 +4,10 @@ use hardgrad_kernels::batch_norm::{fold, statistics};
 use hardgrad_kernels::fake_quant::Channels;
 use hardgrad_runtime::LayerKind;
 
+use super::QuantRelu;
+use crate::coded::Activation;
 use crate::flex::{tensor, values};
-use crate::ops::{batch_norm, batch_norm_folded};
+use crate::ops::{BatchStatistics, batch_norm, batch_norm_folded, batch_norm_relu, batch_norm_relu_folded};
 
 /// Settings of a [`BatchNorm`].
 #[derive(Clone, Copy, Debug)]
@@ -78,10 +80,29 @@ impl BatchNorm {
             return batch_norm_folded(x, &multiplier, &offset);
         }
         let (y, batch) = batch_norm(x, self.gamma.val(), self.beta.val(), self.epsilon);
-        let unbiased = batch.count as f32 / (batch.count.max(2) - 1) as f32;
-        self.follow(&self.running_mean, batch.mean);
-        self.follow(&self.running_variance, batch.variance * unbiased);
+        self.follow(batch);
         y
+    }
+
+    /// The normalised values, to which `shortcut` is added, behind `relu`: all in one pass.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward), or if the shortcut does not have the shape of `x`.
+    pub fn forward_relu<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        shortcut: Option<Activation<D>>,
+        relu: &QuantRelu,
+    ) -> Activation<D> {
+        relu.apply(|step| {
+            if !x.is_autodiff() {
+                let (multiplier, offset) = self.folded();
+                return batch_norm_relu_folded(x, &multiplier, &offset, shortcut, step);
+            }
+            let (y, batch) = batch_norm_relu(x, self.gamma.val(), self.beta.val(), self.epsilon, shortcut, step);
+            self.follow(batch);
+            y
+        })
     }
 
     /// Sets the running statistics to those of a sample of inputs `[batch, channels, ...]`, for weights before this layer
@@ -109,9 +130,14 @@ impl BatchNorm {
         LayerKind::BatchNorm { multiplier, offset }
     }
 
-    fn follow(&self, running: &RunningState<Tensor<1>>, batch: Tensor<1>) {
-        running.update(running.value_sync().inner() * (1.0 - self.momentum) + batch * self.momentum);
-        // Settles the update now, so that a saved model never misses the last one.
-        let _ = running.value_sync();
+    /// Moves the running statistics towards those of a batch.
+    fn follow(&self, batch: BatchStatistics) {
+        let unbiased = batch.count as f32 / (batch.count.max(2) - 1) as f32;
+        for (running, batch) in [(&self.running_mean, batch.mean), (&self.running_variance, batch.variance * unbiased)]
+        {
+            running.update(running.value_sync().inner() * (1.0 - self.momentum) + batch * self.momentum);
+            // Settles the update now, so that a saved model never misses the last one.
+            let _ = running.value_sync();
+        }
     }
 }

@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor};
 use hardgrad_runtime::LayerKind;
 
 use super::operands::{self, PackError};
+use crate::coded::Activation;
 use crate::ops::{Conv2dOptions, conv2d, quantized_conv2d};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 
@@ -17,7 +18,7 @@ use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 /// let layer = QuantConv2dConfig::new([1, 8], [3, 3]).init(&device);
 /// let (weights, activations) = (QuantizerConfig::weights(4), QuantizerConfig::activations(4));
 /// let layer = layer.quantize(Some(&weights), Some(&activations), &StepClock::default()).unwrap();
-/// assert_eq!(layer.forward(Tensor::zeros([2, 1, 9, 9], &device)).dims(), [2, 8, 7, 7]);
+/// assert_eq!(layer.forward(Tensor::<4>::zeros([2, 1, 9, 9], &device)).dims(), [2, 8, 7, 7]);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct QuantConv2dConfig {
@@ -80,22 +81,16 @@ impl QuantConv2d {
         Ok(Self { input_quantizer, ..layer })
     }
 
-    /// The convolution of `x`.
+    /// The convolution of `x` (floats or codes).
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (x, weight, grids) = operands::on_grids(self.input_quantizer.as_ref(), x, &self.weight);
-        let y = match grids {
-            Some([x_grid, weight_grid]) => quantized_conv2d(x, &x_grid, weight, &weight_grid, self.options),
-            None => conv2d(x, weight, self.options),
-        };
-        match &self.bias {
-            Some(bias) => {
-                let channels = y.dims()[1];
-                y + bias.val().reshape([1, channels, 1, 1])
-            }
-            None => y,
+    pub fn forward(&self, x: impl Into<Activation<4>>) -> Tensor<4> {
+        let (x, weight, grid) = operands::on_grids(self.input_quantizer.as_ref(), x.into(), &self.weight);
+        let bias = self.bias.as_ref().map(Param::val);
+        match (x, grid) {
+            (Activation::Coded(x), Some(grid)) => quantized_conv2d(x, weight, &grid, bias, self.options),
+            (x, _) => conv2d(x, weight, bias, self.options),
         }
     }
 

@@ -3,6 +3,7 @@ use burn::tensor::{Device, Tensor};
 use hardgrad_runtime::LayerKind;
 
 use super::operands::{self, PackError};
+use crate::coded::Activation;
 use crate::ops::{linear, quantized_linear};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 
@@ -13,7 +14,7 @@ use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 /// use hardgrad::layers::QuantLinearConfig;
 ///
 /// let layer = QuantLinearConfig::new(16, 4).init(&Device::flex());
-/// assert_eq!(layer.forward(Tensor::zeros([2, 16], &Device::flex())).dims(), [2, 4]);
+/// assert_eq!(layer.forward(Tensor::<2>::zeros([2, 16], &Device::flex())).dims(), [2, 4]);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct QuantLinearConfig {
@@ -45,7 +46,7 @@ impl QuantLinearConfig {
 /// ```text
 /// y = quantize(x) quantize(weight) + bias
 /// ```
-/// x `[batch, inputs]` to `[batch, outputs]`.
+/// x `[..., inputs]` to `[..., outputs]`.
 #[derive(Module, Debug)]
 pub struct QuantLinear {
     /// Weight `[inputs, outputs]`, with its quantiser as reparameterization.
@@ -69,24 +70,21 @@ impl QuantLinear {
         Ok(Self { input_quantizer, ..layer })
     }
 
-    /// The product of `x` with the weight.
+    /// The product of `x` `[..., inputs]` (floats or codes) with the weight.
     ///
     /// # Panics
     /// If the shapes do not fit.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let (x, weight, grids) = operands::on_grids(self.input_quantizer.as_ref(), x, &self.weight);
-        let y = match grids {
-            Some([x_grid, weight_grid]) => quantized_linear(x, &x_grid, weight, &weight_grid),
-            None => linear(x, weight),
-        };
-        match &self.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
-            None => y,
+    pub fn forward<const D: usize>(&self, x: impl Into<Activation<D>>) -> Tensor<D> {
+        let (x, weight, grid) = operands::on_grids(self.input_quantizer.as_ref(), x.into(), &self.weight);
+        let bias = self.bias.as_ref().map(Param::val);
+        match (x, grid) {
+            (Activation::Coded(x), Some(grid)) => quantized_linear(x, weight, &grid, bias),
+            (x, _) => linear(x, weight, bias),
         }
     }
 
     /// Sets the range of the input's quantiser from a sample of inputs.
-    pub fn calibrate(&mut self, sample: &Tensor<2>) {
+    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
         if let Some(quantizer) = &mut self.input_quantizer {
             quantizer.calibrate(sample);
         }

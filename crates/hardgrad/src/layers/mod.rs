@@ -2,14 +2,19 @@
 //!
 //! [`QuantConv2d`] and [`QuantLinear`] own their weight and the quantiser of their input; without quantisers they are plain
 //! float layers. Where both operands are quantised the sum of products is exact and scaled once ([`crate::ops`]), in
-//! training, in evaluation and in the packed model. `pack` turns a layer into its packed form.
+//! training, in evaluation and in the packed model. Between layers activations may flow as codes
+//! ([`Activation`](crate::coded::Activation)), one byte each. `pack` turns a layer into its packed form.
 
 mod batch_norm;
 mod conv2d;
+mod layer_norm;
 mod linear;
 mod operands;
+mod relu;
 
 pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use conv2d::{QuantConv2d, QuantConv2dConfig};
+pub use layer_norm::LayerNorm;
 pub use linear::{QuantLinear, QuantLinearConfig};
 pub use operands::PackError;
+pub use relu::QuantRelu;

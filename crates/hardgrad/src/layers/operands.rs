@@ -6,6 +6,7 @@ use hardgrad_kernels::fake_quant::{Channels, grid_codes};
 use hardgrad_runtime::{InputQuantizer, QuantizeRule, Weight};
 use thiserror::Error;
 
+use crate::coded::Activation;
 use crate::flex::values;
 use crate::quantize::{Grid, QuantizeError, QuantizeWeights, Quantizer, QuantizerConfig, StepClock, ToCode};
 
@@ -53,23 +54,19 @@ pub(super) fn with_weight_quantizer<M: Module>(
     })
 }
 
-/// Input and weight as the forward pass uses them, and their grids if both have one.
+/// Input and weight as the forward pass uses them, and the weight's grid if it is quantised.
 pub(super) fn on_grids<const A: usize, const B: usize>(
     input_quantizer: Option<&Quantizer>,
-    x: Tensor<A>,
+    x: Activation<A>,
     weight: &Param<Tensor<B>>,
-) -> (Tensor<A>, Tensor<B>, Option<[Grid; 2]>) {
-    let (x, x_grid) = match input_quantizer.filter(|quantizer| quantizer.is_active()) {
-        Some(quantizer) => {
-            let x = quantizer.forward(x);
-            let grid = quantizer.grid(&x);
-            (x, Some(grid))
-        }
-        None => (x, None),
+) -> (Activation<A>, Tensor<B>, Option<Grid>) {
+    let x = match input_quantizer.filter(|quantizer| quantizer.is_active()) {
+        Some(quantizer) => quantizer.encode(x.values()),
+        None => x,
     };
     let weight_quantizer = weight.reparameterization::<Quantizer>().filter(|quantizer| quantizer.is_active());
-    let grids = x_grid.zip(weight_quantizer).map(|(x_grid, quantizer)| [x_grid, quantizer.grid(&weight.base())]);
-    (x, weight.val(), grids)
+    let grid = weight_quantizer.map(|quantizer| quantizer.grid(&weight.base()));
+    (x, weight.val(), grid)
 }
 
 /// The weight and the input quantiser of a layer in their packed form; `arrange` puts the codes into the packed order.

@@ -37,7 +37,7 @@ pub fn lsq<const D: usize>(x: Tensor<D>, scale: Tensor<1>, bounds: Bounds, axis:
 }
 
 /// What the gradient of a scale is multiplied with, so that scales learn as fast as weights.
-fn factor(values: usize, scales: usize, bounds: Bounds) -> f32 {
+pub(super) fn factor(values: usize, scales: usize, bounds: Bounds) -> f32 {
     let sharing = (values / scales.max(1)) as f32;
     if sharing > 0.0 { 1.0 / (sharing * bounds.highest).sqrt() } else { 0.0 }
 }

@@ -3,27 +3,35 @@
 //! One file an operator, each with its formulas. The loops are those of `hardgrad-kernels`; what a backward pass needs is
 //! kept as a reference to the input, not as a copy. All operators take f32 tensors of any layout on the Flex device.
 
-mod batch_norm;
-mod conv2d;
+pub(crate) mod attention;
+pub(crate) mod batch_norm;
+pub(crate) mod conv2d;
 pub(crate) mod dorefa;
 pub(crate) mod fake_quant;
+pub(crate) mod gelu;
 pub(crate) mod inner_product;
-mod linear;
+pub(crate) mod layer_norm;
+pub(crate) mod linear;
 pub(crate) mod lsq;
 pub(crate) mod magnitude_aware_sign;
 pub(crate) mod pact;
-mod pool2d;
+pub(crate) mod pool2d;
 pub(crate) mod quantized_relu;
+pub(crate) mod relu;
 pub(crate) mod round;
 pub(crate) mod sign;
+pub(crate) mod softmax;
 pub(crate) mod ternary;
 
-pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_folded};
+pub use attention::attention;
+pub use batch_norm::{BatchStatistics, batch_norm, batch_norm_folded, batch_norm_relu, batch_norm_relu_folded};
 pub use conv2d::{Conv2dOptions, conv2d, quantized_conv2d};
 pub use dorefa::{dorefa_activation, dorefa_weight};
 pub use fake_quant::{Rule, fake_quant};
+pub use gelu::gelu;
 pub use hardgrad_kernels::fake_quant::Bounds;
 pub use inner_product::inner_product;
+pub use layer_norm::layer_norm;
 pub use linear::{linear, quantized_linear};
 pub use lsq::lsq;
 pub use magnitude_aware_sign::magnitude_aware_sign;
@@ -31,12 +39,20 @@ pub use pact::pact;
 pub(crate) use pact::pact_scale;
 pub use pool2d::{avg_pool2d, max_pool2d};
 pub use quantized_relu::{ReluSurrogate, quantized_relu};
+pub use relu::{LearnedStep, relu};
 pub use round::round;
 pub use sign::sign;
+pub use softmax::softmax;
 pub use ternary::{ternary_absmean, ternary_twn};
 
+use std::borrow::Cow;
+
 use burn::tensor::Tensor;
+use hardgrad_kernels::coded::decode;
 use hardgrad_kernels::fake_quant::Channels;
+
+use crate::coded::{Activation, CodedTensor};
+use crate::flex::{Values, values};
 
 /// How the values of a tensor share `scales` scales: one for all, or one for each index along `axis`.
 ///
@@ -62,4 +78,29 @@ fn along<const D: usize>(values: Tensor<1>, axis: Option<usize>) -> Tensor<D> {
         shape[axis] = values.dims()[0];
     }
     values.reshape(shape)
+}
+
+/// The input of an operator as its backward pass keeps it.
+enum Input<const D: usize> {
+    /// The memory of a float tensor.
+    Float(Values),
+    /// Codes.
+    Coded(CodedTensor<D>),
+}
+
+impl<const D: usize> Input<D> {
+    fn new(x: Activation<D>) -> Self {
+        match x {
+            Activation::Float(tensor) => Self::Float(values(&tensor)),
+            Activation::Coded(coded) => Self::Coded(coded.without_place()),
+        }
+    }
+
+    /// The values as floats; codes are decoded.
+    fn values(&self) -> Cow<'_, [f32]> {
+        match self {
+            Self::Float(values) => Cow::Borrowed(values),
+            Self::Coded(coded) => Cow::Owned(decode(coded.coded())),
+        }
+    }
 }

@@ -1,5 +1,4 @@
 use hardgrad_kernels::fake_quant::Bounds;
-use hardgrad_kernels::quantized::OnGrid;
 
 /// The lowest and highest code of a quantiser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +72,5 @@ impl Grid {
     /// The largest absolute whole number.
     pub fn largest(&self) -> i32 {
         self.lowest.iter().map(|lowest| lowest.abs().max((lowest + self.span).abs())).max().unwrap_or(0)
-    }
-
-    /// `values` on this grid, for the kernels.
-    pub(crate) fn over<'a>(&'a self, values: &'a [f32]) -> OnGrid<'a> {
-        OnGrid { values, scale: &self.scale, largest: self.largest() as f32 }
     }
 }

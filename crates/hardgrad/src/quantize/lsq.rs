@@ -30,7 +30,12 @@ impl LsqRange {
     }
 
     pub(super) fn quantize<const D: usize>(&self, x: Tensor<D>, format: Format) -> Tensor<D> {
-        lsq(x, at_least(self.scale.val(), SMALLEST), format.levels.into(), format.axis)
+        lsq(x, self.step(), format.levels.into(), format.axis)
+    }
+
+    /// The step as the operators use it.
+    pub(super) fn step(&self) -> Tensor<1> {
+        at_least(self.scale.val(), SMALLEST)
     }
 
     pub(super) fn grid(&self, format: Format) -> Grid {

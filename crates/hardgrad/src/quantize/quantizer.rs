@@ -1,6 +1,9 @@
 use burn::module::{Module, Reparameterization};
 use burn::tensor::Tensor;
 
+use crate::coded::Activation;
+use crate::ops::LearnedStep;
+
 use super::{DorefaRange, FixedRange, Grid, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, StepClock};
 
 /// A range method with its state.
@@ -68,6 +71,26 @@ impl Quantizer {
             Range::Lsq(range) => range.quantize(x, self.format),
             Range::Pact(range) => range.quantize(x, self.format),
             Range::Dorefa(range) => range.quantize(x, self.format),
+        }
+    }
+
+    /// The values on the grid as codes, where the fused kernels can run; as floats before the delay is over.
+    pub fn encode<const D: usize>(&self, x: Tensor<D>) -> Activation<D> {
+        if !self.is_active() {
+            return x.into();
+        }
+        let y = self.forward(x);
+        let grid = self.grid(&y);
+        Activation::on_grid(y, &grid)
+    }
+
+    /// The learned step, where this quantiser behind a ReLU is one operator with it: codes from 0, one step for all.
+    pub(crate) fn relu_step(&self) -> Option<LearnedStep> {
+        match &self.range {
+            Range::Lsq(range) if self.format.levels.qmin == 0 && self.format.axis.is_none() => {
+                Some(LearnedStep { scale: range.step(), highest: self.format.levels.qmax as f32 })
+            }
+            _ => None,
         }
     }
 

@@ -46,7 +46,7 @@ fn inverse(temperature: f32) -> f32 {
 
 /// The largest value of a row.
 #[inline(always)]
-fn largest(row: &[f32]) -> f32 {
+pub(crate) fn largest(row: &[f32]) -> f32 {
     let (blocks, rest) = row.as_chunks::<LANES>();
     let mut largest = f32::NEG_INFINITY;
     if !blocks.is_empty() {
@@ -68,7 +68,7 @@ fn largest(row: &[f32]) -> f32 {
 
 /// The sum of a row.
 #[inline(always)]
-fn sum(row: &[f32]) -> f32 {
+pub(crate) fn sum(row: &[f32]) -> f32 {
     let (blocks, rest) = row.as_chunks::<LANES>();
     let mut sum = 0.0;
     if !blocks.is_empty() {
@@ -88,7 +88,7 @@ fn sum(row: &[f32]) -> f32 {
 
 /// The sum of x (y - base).
 #[inline(always)]
-fn sum_of_products(x: &[f32], y: &[f32], base: f32) -> f32 {
+pub(crate) fn sum_of_products(x: &[f32], y: &[f32], base: f32) -> f32 {
     let (x_blocks, x_rest) = x.as_chunks::<LANES>();
     let (y_blocks, y_rest) = y.as_chunks::<LANES>();
     let mut sum = 0.0;

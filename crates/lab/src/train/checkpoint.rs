@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use hardgrad::optim::Optimizer;
 use hardgrad::parameters::{self, Parameter};
 use serde::{Deserialize, Serialize};
 
-use super::optimizer::Optimizer;
-use super::{DiagnosisRow, EpochRow, Stage};
+use super::{DiagnosisRow, EpochRow, METHOD, Stage};
 use crate::files;
 use crate::tensor_file::{TensorFile, to_parameters, to_tensors};
 use crate::{Config, LabError, NetworkShape, Run};
@@ -112,9 +112,9 @@ impl Checkpoint {
         let shapes: BTreeMap<String, Vec<usize>> =
             self.parameters.iter().map(|parameter| (parameter.name.clone(), parameter.shape.clone())).collect();
         let mut tensors = to_tensors(self.parameters, PARAMETERS);
-        for (name, moments) in self.optimizer.moments {
+        for (name, moments) in self.optimizer.moments() {
             for (prefix, values) in MOMENTS.into_iter().zip(moments) {
-                tensors.insert(format!("{prefix}{name}"), (shapes[&name].clone(), values));
+                tensors.insert(format!("{prefix}{name}"), (shapes[name].clone(), values.clone()));
             }
         }
         TensorFile { description: self.position, tensors }.to_bytes()
@@ -147,12 +147,12 @@ impl Checkpoint {
             to_parameters(&file.tensors, MOMENTS[0]).into_iter().map(|moment| (moment.name, moment.values)).collect();
         let moments = to_parameters(&file.tensors, MOMENTS[1])
             .into_iter()
-            .filter_map(|second| Some((second.name.clone(), [first.remove(&second.name)?, second.values])))
+            .filter_map(|second| Some((second.name.clone(), vec![first.remove(&second.name)?, second.values])))
             .collect();
         Ok(Self {
             parameters: to_parameters(&file.tensors, PARAMETERS),
+            optimizer: Optimizer::resume(METHOD, file.description.step, moments),
             position: file.description,
-            optimizer: Optimizer { moments },
         })
     }
 }
@@ -209,13 +209,14 @@ mod tests {
             values: vec![1.5, -0.0],
             trainable: false,
         };
-        let optimizer = Optimizer { moments: [("a".to_string(), [vec![1.0, 2.0], vec![3.0, 4.0]])].into() };
+        let moments = [("a".to_string(), vec![vec![1.0, 2.0], vec![3.0, 4.0]])];
         let position = Position::begin(Stage::Float, rows, &config, &shape);
         let mut last = None;
         for step in [1, 9, 10] {
             let position = Position { step, loss_sum: 0.3f64.to_bits(), ..position.clone() };
             let parameters = vec![parameter("a"), parameter("b")];
-            let checkpoint = Checkpoint { position, parameters, optimizer: optimizer.clone() };
+            let optimizer = Optimizer::resume(METHOD, step, moments.clone().into());
+            let checkpoint = Checkpoint { position, parameters, optimizer };
             checkpoint.clone().save(&run).unwrap();
             last = Some(checkpoint);
         }

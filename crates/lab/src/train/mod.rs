@@ -2,7 +2,6 @@
 
 mod checkpoint;
 mod diagnosis;
-mod optimizer;
 mod report;
 mod schedule;
 mod stage;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
+use hardgrad::optim::{Method, Optimizer};
 use hardgrad::quantize::StepClock;
 use hardgrad_kernels::images::{Augmentation, PixelScale};
 use hardgrad_kernels::random::Random;
@@ -25,6 +25,10 @@ use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
 use checkpoint::{Checkpoint, Position};
 pub use diagnosis::DiagnosisRow;
 use stage::Trainer;
+pub(crate) use stage::cross_entropy;
+
+/// The optimizer of all recipes.
+const METHOD: Method = Method::ADAM_W;
 
 /// A part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,7 +169,7 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
             let (network, _) = load_float(&run, &config)?;
             let network = calibrated(quantized(network.train(), &config, &shape, &clock)?, &config, &data, &shape);
             let position = Position::begin(Stage::Quantized, rows, &config, &shape);
-            let start = Checkpoint::of(&position, &network, &Default::default());
+            let start = Checkpoint::of(&position, &network, &Optimizer::new(METHOD));
             trainer.run_stage(Stage::Quantized, network, Some(&start))?
         }
     };

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
+use hardgrad::optim::{Optimizer, Rates};
 use hardgrad::parameters;
 use hardgrad::quantize::StepClock;
 use hardgrad_kernels::images::Augmentation;
@@ -12,9 +13,8 @@ use hardgrad_kernels::reduce::all_finite;
 
 use super::checkpoint::{Checkpoint, Position};
 use super::diagnosis::{Before, DiagnosisRow, Pending};
-use super::optimizer::{Optimizer, Step};
 use super::schedule::learning_rate;
-use super::{EpochRow, Event, Stage, calibrated, stream};
+use super::{EpochRow, Event, METHOD, Stage, calibrated, stream};
 use crate::data::Dataset;
 use crate::evaluate::{batch, best_classes, evaluation, logits};
 use crate::files;
@@ -63,7 +63,7 @@ impl Trainer<'_> {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Vec<EpochRow>, LabError> {
         let mut position = Position::begin(stage, Vec::new(), self.config, self.shape);
-        let (mut network, mut optimizer) = (network, Optimizer::default());
+        let (mut network, mut optimizer) = (network, Optimizer::new(METHOD));
         if let Some(checkpoint) = checkpoint {
             position = checkpoint.position.clone();
             optimizer = checkpoint.optimizer.clone();
@@ -198,16 +198,19 @@ impl Trainer<'_> {
         result: StepResult,
     ) -> ConvNet {
         let training = &self.config.training;
-        let settings = Step {
-            step: position.step + 1,
-            rate: self.rate(position.stage, position.step),
-            range_rate_factor: training.range_rate_factor,
-            weight_decay: training.weight_decay,
+        let rate = self.rate(position.stage, position.step);
+        let rates = |name: &str| {
+            // A learned scale or clipping bound.
+            let range = name.contains("quantizer.");
+            Rates {
+                rate: (if range { rate * training.range_rate_factor } else { rate }) as f32,
+                weight_decay: if name.ends_with("weight") { training.weight_decay as f32 } else { 0.0 },
+            }
         };
         position.correct += result.correct;
         position.loss_sum = (f64::from_bits(position.loss_sum) + result.loss).to_bits();
         position.step += 1;
-        optimizer.step(network, result.gradients, settings)
+        optimizer.step(network, result.gradients, 1.0, rates)
     }
 
     /// The error for a tensor that is not finite at this step (from 1) of a stage.
@@ -300,7 +303,7 @@ pub(super) fn steps(config: &Config, data: &Dataset, stage: Stage) -> u64 {
 }
 
 /// Mean cross-entropy in nats; `smoothing` is the share of each target that is spread over all classes.
-fn cross_entropy(logits: Tensor<2>, labels: &[u8], smoothing: f32) -> Tensor<1> {
+pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u8], smoothing: f32) -> Tensor<1> {
     let [count, classes] = logits.dims();
     let mut targets = vec![smoothing / classes as f32; count * classes];
     for (row, &label) in labels.iter().enumerate() {

@@ -1,0 +1,72 @@
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::coded::Activation;
+use crate::ops::{LearnedStep, relu};
+use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
+
+/// ReLU with an optional quantiser behind it, which all layers that read the result share.
+///
+/// ```text
+/// y = quantize(max(x, 0))
+/// ```
+/// With a learned step and codes from 0, ReLU and quantiser are one operator, also with the batch norm and the addition of a
+/// shortcut before them ([`BatchNorm::forward_relu`](super::BatchNorm::forward_relu)); the result is held as codes.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use hardgrad::layers::QuantRelu;
+/// use hardgrad::quantize::{QuantizerConfig, RangeMethod, StepClock};
+///
+/// let device = Device::flex();
+/// let config = QuantizerConfig { range: RangeMethod::Lsq, ..QuantizerConfig::activations(4) };
+/// let relu = QuantRelu::new().quantize(&config, &StepClock::default(), &device).unwrap();
+/// let y = relu.forward(Tensor::<1>::from_floats([-1.0, 100.0], &device), None).values();
+/// assert_eq!(y.into_data().try_into_vec::<f32>().unwrap()[0], 0.0);
+/// ```
+#[derive(Module, Debug, Default)]
+pub struct QuantRelu {
+    /// The quantiser.
+    pub quantizer: Option<Quantizer>,
+}
+
+impl QuantRelu {
+    /// A plain ReLU.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same with a quantiser, which waits on `clock` if it has a delay.
+    pub fn quantize(self, config: &QuantizerConfig, clock: &StepClock, device: &Device) -> Result<Self, QuantizeError> {
+        Ok(Self { quantizer: Some(config.init_waiting(clock.clone(), device)?) })
+    }
+
+    /// ReLU of `x`, to which `shortcut` is added first.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, shortcut: Option<Activation<D>>) -> Activation<D> {
+        self.apply(|step| relu(x, shortcut, step))
+    }
+
+    /// Sets the range of the quantiser from a sample of what ReLU gives.
+    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
+        if let Some(quantizer) = &mut self.quantizer {
+            quantizer.calibrate(sample);
+        }
+    }
+
+    /// Runs `chain`, which ends in a ReLU, with the quantiser's step where it can be fused; else quantises what it gives.
+    pub(super) fn apply<const D: usize>(
+        &self,
+        chain: impl FnOnce(Option<LearnedStep>) -> Activation<D>,
+    ) -> Activation<D> {
+        let Some(quantizer) = self.quantizer.as_ref().filter(|quantizer| quantizer.is_active()) else {
+            return chain(None);
+        };
+        match quantizer.relu_step() {
+            Some(step) => chain(Some(step)),
+            None => quantizer.encode(chain(None).values()),
+        }
+    }
+}
