@@ -19,7 +19,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 static ON: AtomicBool = AtomicBool::new(false);
-static TIMES: Mutex<BTreeMap<(&'static str, &'static str), (Duration, usize)>> = Mutex::new(BTreeMap::new());
+/// Time and calls by operator and pass.
+type Times = BTreeMap<(&'static str, &'static str), (Duration, usize)>;
+
+static TIMES: Mutex<Times> = Mutex::new(BTreeMap::new());
 
 /// Time of one operator in one direction.
 #[derive(Clone, Copy, Debug)]

@@ -133,8 +133,7 @@ mod tests {
             let mut x = vec![0.0; len];
             Random::new(seed, 0, 0).fill_normal(&mut x);
             let bounds = if seed.is_multiple_of(2) { Bounds::signed(bits) } else { Bounds::unsigned(bits) };
-            let mut y = vec![0.0; len];
-            fake_quant(&x, &[scale], &[bounds], Channels::one(len), &mut y);
+            let y = fake_quant(&x, &[scale], &[bounds], Channels::one(len));
             let codes = encode(&y, bounds.lowest, scale);
             let coded = Coded { codes: &codes, lowest: bounds.lowest, scale };
             prop_assert_eq!(&decode(coded), &y);

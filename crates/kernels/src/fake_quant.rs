@@ -11,6 +11,8 @@
 use rayon::prelude::*;
 
 use crate::CHUNK;
+use crate::coded::to_code;
+use crate::memory::{Fresh, Piece};
 use crate::simd::multiversion;
 
 /// The whole numbers that a quantised value may take, as multiples of its scale.
@@ -91,6 +93,11 @@ impl Channels {
         parts
     }
 
+    /// The [pieces](Self::pieces) of a new buffer, in their order.
+    pub(crate) fn split_new<'a, T: Copy + Default + Send + Sync>(&self, out: &'a mut Fresh<T>) -> Vec<Piece<'a, T>> {
+        out.pieces(self.inner).collect::<Vec<_>>().into_iter().flat_map(|row| row.rows(CHUNK)).collect()
+    }
+
     /// True where neighbouring values belong to different channels, so that loops run over whole outer rows.
     pub(crate) fn interleaved(&self) -> bool {
         self.channels > 1 && self.inner < 32
@@ -112,21 +119,30 @@ impl Channels {
     }
 }
 
-/// `y` = `x` on the grid; `scale` holds one value a channel, `bounds` likewise or one for all.
-pub fn fake_quant(x: &[f32], scale: &[f32], bounds: &[Bounds], channels: Channels, y: &mut [f32]) {
+/// `x` on the grid; `scale` holds one value a channel, `bounds` likewise or one for all.
+pub fn fake_quant(x: &[f32], scale: &[f32], bounds: &[Bounds], channels: Channels) -> Vec<f32> {
     check(x, scale, bounds, channels);
+    let mut y = Fresh::new(x.len());
     if channels.interleaved() {
-        let (scale, bounds) = (channels.spread(scale), channels.spread(bounds));
-        y.par_chunks_mut(channels.rows_a_task()).zip(x.par_chunks(channels.rows_a_task())).for_each(|(y, x)| {
-            for (y, x) in y.chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
+        let (scale, bounds, task) = (channels.spread(scale), channels.spread(bounds), channels.rows_a_task());
+        y.pieces(task).zip(x.par_chunks(task)).for_each(|(y, x)| {
+            for (y, x) in y.open().chunks_mut(scale.len()).zip(x.chunks(scale.len())) {
                 forward_row(x, &scale, &bounds, y);
             }
         });
-        return;
+    } else {
+        channels.pieces().zip(channels.split_new(&mut y)).for_each(|((first, len, channel), y)| {
+            forward_block(&x[first..first + len], scale[channel], bounds[channel.min(bounds.len() - 1)], y.open());
+        });
     }
-    channels.pieces().zip(channels.split(y)).for_each(|((first, len, channel), y)| {
-        forward_block(&x[first..first + len], scale[channel], bounds[channel.min(bounds.len() - 1)], y);
-    });
+    y.finish()
+}
+
+/// The codes of [`fake_quant`] with one scale: what the grid's points are numbered with, from 0.
+pub fn codes(x: &[f32], scale: f32, bounds: Bounds) -> Vec<u8> {
+    let mut codes = Fresh::new(x.len());
+    codes.pieces(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(codes, x)| codes_of_block(x, scale, bounds, codes.open()));
+    codes.finish()
 }
 
 /// Gradient of [`fake_quant`] by the clipped rule.
@@ -136,24 +152,26 @@ pub fn fake_quant_backward(
     scale: &[f32],
     bounds: &[Bounds],
     channels: Channels,
-    input_gradient: &mut [f32],
-) {
+) -> Vec<f32> {
     check(x, scale, bounds, channels);
+    let mut input_gradient = Fresh::new(x.len());
     if channels.interleaved() {
         let (scale, bounds, task) = (channels.spread(scale), channels.spread(bounds), channels.rows_a_task());
         let inputs = x.par_chunks(task).zip(gradient.par_chunks(task));
-        input_gradient.par_chunks_mut(task).zip(inputs).for_each(|(out, (x, gradient))| {
+        input_gradient.pieces(task).zip(inputs).for_each(|(out, (x, gradient))| {
             let rows = x.chunks(scale.len()).zip(gradient.chunks(scale.len()));
-            for (out, (x, gradient)) in out.chunks_mut(scale.len()).zip(rows) {
+            for (out, (x, gradient)) in out.open().chunks_mut(scale.len()).zip(rows) {
                 backward_row(x, gradient, &scale, &bounds, out);
             }
         });
-        return;
+    } else {
+        channels.pieces().zip(channels.split_new(&mut input_gradient)).for_each(|((first, len, channel), out)| {
+            let bounds = bounds[channel.min(bounds.len() - 1)];
+            let range = first..first + len;
+            backward_block(&x[range.clone()], &gradient[range], scale[channel], bounds, out.open());
+        });
     }
-    channels.pieces().zip(channels.split(input_gradient)).for_each(|((first, len, channel), out)| {
-        let bounds = bounds[channel.min(bounds.len() - 1)];
-        backward_block(&x[first..first + len], &gradient[first..first + len], scale[channel], bounds, out);
-    });
+    input_gradient.finish()
 }
 
 /// The whole numbers behind values that already lie on a grid: `codes` = round(y / scale).
@@ -190,6 +208,14 @@ fn on_grid(x: f32, scale: f32, bounds: Bounds) -> f32 {
 fn clipped(x: f32, gradient: f32, scale: f32, bounds: Bounds) -> f32 {
     let v = (x / scale).round_ties_even();
     if v >= bounds.lowest && v <= bounds.highest { gradient } else { 0.0 }
+}
+
+multiversion! {
+    fn codes_of_block(x: &[f32], scale: f32, bounds: Bounds, codes: &mut [u8]) {
+        for (code, x) in codes.iter_mut().zip(x) {
+            *code = to_code((x / scale).round_ties_even().max(bounds.lowest).min(bounds.highest) - bounds.lowest);
+        }
+    }
 }
 
 multiversion! {
@@ -251,11 +277,9 @@ mod tests {
         // Step 0.5, codes 0 to 15 with zero point 5.
         let bounds = [Bounds { lowest: -5.0, highest: 10.0 }];
         let x = [-1005.8, 0.2, 500.4, -1.01, 0.25, 0.75];
-        let mut y = [0.0; 6];
-        fake_quant(&x, &[0.5], &bounds, Channels::one(6), &mut y);
-        assert_eq!(y, [-2.5, 0.0, 5.0, -1.0, 0.0, 1.0]);
-        let mut gradient = [9.0; 6];
-        fake_quant_backward(&x, &[1.0; 6], &[0.5], &bounds, Channels::one(6), &mut gradient);
+        assert_eq!(fake_quant(&x, &[0.5], &bounds, Channels::one(6)), [-2.5, 0.0, 5.0, -1.0, 0.0, 1.0]);
+        assert_eq!(codes(&x, 0.5, bounds[0]), [0, 5, 15, 3, 5, 7]);
+        let gradient = fake_quant_backward(&x, &[1.0; 6], &[0.5], &bounds, Channels::one(6));
         assert_eq!(gradient, [0.0, 1.0, 0.0, 1.0, 1.0, 1.0]);
     }
 
@@ -266,8 +290,7 @@ mod tests {
             let random = crate::random::Random::new(seed, 0, 0);
             let x: Vec<f32> = (0..layout.len()).map(|i| 8.0 * random.uniform(i as u64) - 4.0).collect();
             let scale: Vec<f32> = (0..channels).map(|c| 0.1 + 0.3 * c as f32).collect();
-            let mut y = vec![f32::NAN; x.len()];
-            fake_quant(&x, &scale, &[Bounds::signed(3)], layout, &mut y);
+            let y = fake_quant(&x, &scale, &[Bounds::signed(3)], layout);
             let mut codes = vec![f32::NAN; x.len()];
             grid_codes(&y, &scale, layout, &mut codes);
             for i in 0..x.len() {

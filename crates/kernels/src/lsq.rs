@@ -11,11 +11,11 @@
 use rayon::prelude::*;
 
 use crate::fake_quant::{Bounds, Channels};
+use crate::memory::Fresh;
 use crate::reduce::{LANES, sum_lanes};
 use crate::simd::multiversion;
 
 /// Gradients with respect to `x` and to `scale` (one value a channel, times `factor`).
-#[allow(clippy::too_many_arguments)]
 pub fn lsq_backward(
     x: &[f32],
     gradient: &[f32],
@@ -23,21 +23,20 @@ pub fn lsq_backward(
     bounds: Bounds,
     channels: Channels,
     factor: f32,
-    input_gradient: &mut [f32],
-    scale_gradient: &mut [f32],
-) {
+) -> (Vec<f32>, Vec<f32>) {
     assert!(x.len() == channels.len() && gradient.len() == x.len() && scale.len() == channels.channels);
+    let mut input_gradient = Fresh::new(x.len());
     let mut totals = vec![0.0f64; channels.channels];
     if channels.interleaved() {
         let (scale, task) = (channels.spread(scale), channels.rows_a_task());
         let inputs = x.par_chunks(task).zip(gradient.par_chunks(task));
         let sums: Vec<Vec<f32>> = input_gradient
-            .par_chunks_mut(task)
+            .pieces(task)
             .zip(inputs)
             .map(|(out, (x, gradient))| {
                 let mut sums = vec![0.0; scale.len()];
                 let rows = x.chunks(scale.len()).zip(gradient.chunks(scale.len()));
-                for (out, (x, gradient)) in out.chunks_mut(scale.len()).zip(rows) {
+                for (out, (x, gradient)) in out.open().chunks_mut(scale.len()).zip(rows) {
                     row(x, gradient, &scale, bounds, out, &mut sums);
                 }
                 sums
@@ -51,19 +50,18 @@ pub fn lsq_backward(
     } else {
         let sums: Vec<(usize, f32)> = channels
             .pieces()
-            .zip(channels.split(input_gradient))
+            .zip(channels.split_new(&mut input_gradient))
             .map(|((first, len, channel), out)| {
                 let range = first..first + len;
-                (channel, block(&x[range.clone()], &gradient[range], scale[channel], bounds, out))
+                (channel, block(&x[range.clone()], &gradient[range], scale[channel], bounds, out.open()))
             })
             .collect();
         for (channel, sum) in sums {
             totals[channel] += f64::from(sum);
         }
     }
-    for (out, total) in scale_gradient.iter_mut().zip(totals) {
-        *out = (total * f64::from(factor)) as f32;
-    }
+    let scale_gradient = totals.into_iter().map(|total| (total * f64::from(factor)) as f32).collect();
+    (input_gradient.finish(), scale_gradient)
 }
 
 /// Gradient of one value to its input, and its share of the gradient of the scale.
@@ -116,8 +114,7 @@ mod tests {
     #[test]
     fn gradients_of_a_hand_table() {
         let (x, gradient) = ([-3.0, -0.7, 0.3, 9.0, 0.2], [1.0, 2.0, -1.0, 3.0, 4.0]);
-        let (mut dx, mut dscale) = ([9.0; 5], [9.0]);
-        lsq_backward(&x, &gradient, &[0.5], Bounds::signed(2), Channels::one(5), 0.5, &mut dx, &mut dscale);
+        let (dx, dscale) = lsq_backward(&x, &gradient, &[0.5], Bounds::signed(2), Channels::one(5), 0.5);
         assert_eq!(dx, [0.0, 2.0, -1.0, 0.0, 4.0]);
         // v = -6, -1.4, 0.6, 18, 0.4; d = -2, 0.4, 0.4, 1, -0.4
         let expected = 0.5 * (-2.0 + 2.0 * 0.4 - 0.4 + 3.0 - 4.0 * 0.4);
@@ -134,11 +131,8 @@ mod tests {
             (0..columns as usize).flat_map(|c| values.iter().skip(c).step_by(columns as usize).copied()).collect()
         };
         let scale = [0.1, 0.2, 0.3, 0.4, 0.5];
-        let run = |x: &[f32], gradient: &[f32], channels| {
-            let (mut dx, mut dscale) = (vec![0.0; x.len()], vec![0.0; 5]);
-            lsq_backward(x, gradient, &scale, Bounds::signed(3), channels, 1.0, &mut dx, &mut dscale);
-            (dx, dscale)
-        };
+        let run =
+            |x: &[f32], gradient: &[f32], channels| lsq_backward(x, gradient, &scale, Bounds::signed(3), channels, 1.0);
         let last = run(&x, &gradient, Channels { outer: rows as usize, channels: 5, inner: 1 });
         let first = run(&turned(&x), &turned(&gradient), Channels { outer: 1, channels: 5, inner: rows as usize });
         assert_eq!(turned(&last.0), first.0);

@@ -112,9 +112,13 @@ pub fn quantized_linear(
 /// largest abs(a).
 fn float_sums_are_exact(b: &[f32], channels: Channels, largest: f32) -> bool {
     let mut sums = vec![0.0f32; channels.channels];
-    for (row, values) in b.chunks(channels.inner.max(1)).enumerate() {
-        // Sums of whole numbers round only beyond 2^24, which the comparison below refuses anyway.
-        sums[row % channels.channels] += values.iter().map(|b| b.abs()).sum::<f32>();
+    // Sums of whole numbers round only beyond 2^24, which the comparison below refuses anyway.
+    if channels.inner == 1 {
+        b.chunks(channels.channels.max(1)).for_each(|row| add_magnitudes(row, &mut sums));
+    } else {
+        for (row, values) in b.chunks(channels.inner.max(1)).enumerate() {
+            sums[row % channels.channels] += values.iter().map(|b| b.abs()).sum::<f32>();
+        }
     }
     let bound = sums.into_iter().fold(0.0, f32::max) * largest;
     assert!(bound < OVERFLOW, "a sum of products could pass 2^31; use fewer bits or a smaller layer");
@@ -132,6 +136,12 @@ fn integers_of(x: CodedInput<'_>, codes: &[u8]) -> Vec<i16> {
 
 fn to_integers(values: &[f32]) -> Vec<i16> {
     values.iter().map(|value| *value as i16).collect()
+}
+
+multiversion! {
+    fn add_magnitudes(row: &[f32], sums: &mut [f32]) {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value.abs());
+    }
 }
 
 multiversion! {

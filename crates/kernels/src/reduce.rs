@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use crate::CHUNK;
+use crate::fake_quant::{Bounds, Channels};
 use crate::simd::multiversion;
-use crate::{CHUNK, fake_quant::Bounds};
 
 /// Independent partial sums of one loop: enough for one AVX-512 register, so that the compiler may vectorise the sum.
 pub const LANES: usize = 16;
@@ -63,6 +64,31 @@ multiversion! {
         }
         let low = low.into_iter().chain(rest.iter().copied()).fold(f32::INFINITY, f32::min);
         (low, high.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max))
+    }
+}
+
+/// Smallest and largest value of each channel, and 0.
+pub fn channel_ranges(x: &[f32], channels: Channels) -> Vec<(f32, f32)> {
+    assert_eq!(x.len(), channels.len());
+    let (mut low, mut high) = (vec![0.0f32; channels.channels], vec![0.0f32; channels.channels]);
+    if channels.inner == 1 {
+        x.chunks(channels.channels.max(1)).for_each(|row| widen(row, &mut low, &mut high));
+    } else {
+        for (row, x) in x.chunks(channels.inner.max(1)).enumerate() {
+            let (channel, (smallest, largest)) = (row % channels.channels, min_max_block(x));
+            low[channel] = low[channel].min(smallest);
+            high[channel] = high[channel].max(largest);
+        }
+    }
+    low.into_iter().zip(high).collect()
+}
+
+multiversion! {
+    fn widen(row: &[f32], low: &mut [f32], high: &mut [f32]) {
+        for ((x, low), high) in row.iter().zip(low).zip(high) {
+            *low = if *x < *low { *x } else { *low };
+            *high = if *x > *high { *x } else { *high };
+        }
     }
 }
 
@@ -206,6 +232,19 @@ mod tests {
             let low = x.iter().copied().reduce(f32::min).unwrap_or(0.0);
             let high = x.iter().copied().reduce(f32::max).unwrap_or(0.0);
             assert_eq!(min_max(&x), (low, high));
+        }
+    }
+
+    #[test]
+    fn ranges_of_channels_along_any_axis() {
+        let x = normal(6 * 5 * 7);
+        for (outer, channels, inner) in [(6, 5, 7), (30, 7, 1), (1, 6, 35)] {
+            let layout = Channels { outer, channels, inner };
+            for (channel, range) in channel_ranges(&x, layout).into_iter().enumerate() {
+                let mine = x.iter().enumerate().filter(|(i, _)| i / inner % channels == channel).map(|(_, x)| *x);
+                let expected = mine.fold((0.0f32, 0.0f32), |(low, high), x| (low.min(x), high.max(x)));
+                assert_eq!(range, expected);
+            }
         }
     }
 

@@ -318,13 +318,11 @@ mod tests {
 
             let (bounds, one) = (Bounds::unsigned(bits), Channels::one(len));
             let quantizer = Some(ReluQuantizer { scale, highest: bounds.highest });
-            let mut expected = vec![0.0; len];
-            fake_quant(&relu, &[scale], &[bounds], one, &mut expected);
+            let expected = fake_quant(&relu, &[scale], &[bounds], one);
             let Activations::Coded(codes) = forward(&x, shortcut, quantizer) else { panic!("codes") };
             prop_assert_eq!(&decode(Coded { codes: &codes, lowest: 0.0, scale }), &expected);
 
-            let mut dscale = [0.0];
-            lsq_backward(&relu, &gradient, &[scale], bounds, one, 0.1, &mut expected, &mut dscale);
+            let (expected, dscale) = lsq_backward(&relu, &gradient, &[scale], bounds, one, 0.1);
             let masked = |(g, a): (&f32, &f32)| if *a > 0.0 { *g } else { 0.0 };
             let expected: Vec<f32> = expected.iter().zip(&a).map(masked).collect();
             let found = backward(&x, &gradient, shortcut, quantizer, 0.1);

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{along, channels};
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};
+use crate::profile;
 
 /// What the backward pass of [`fake_quant()`] does with values outside the grid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,15 +42,15 @@ pub fn fake_quant<const D: usize>(
     }
     let (input, dims) = (values(&x), x.dims());
     let channels = channels(&dims, scale.len(), axis);
-    let mut y = vec![0.0; input.len()];
-    fake_quant::fake_quant(&input, scale, bounds, channels, &mut y);
+    let y = profile::forward("fake_quant", || fake_quant::fake_quant(&input, scale, bounds, channels));
     let (scale, bounds) = (scale.to_vec(), bounds.to_vec());
     custom_vjp(x, tensor(y, dims), move |gradient| match rule {
         Rule::Identity => gradient,
         Rule::Clipped => {
-            let mut out = vec![0.0; input.len()];
-            fake_quant::fake_quant_backward(&input, &values(&gradient), &scale, &bounds, channels, &mut out);
-            tensor(out, dims)
+            let dx = profile::backward("fake_quant", || {
+                fake_quant::fake_quant_backward(&input, &values(&gradient), &scale, &bounds, channels)
+            });
+            tensor(dx, dims)
         }
     })
 }

@@ -1,10 +1,12 @@
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::{self, Bounds};
+use hardgrad_kernels::fake_quant::{self, Bounds, Channels};
 use hardgrad_kernels::lsq::lsq_backward;
 
 use super::{along, channels};
-use crate::custom_gradient::{custom_vjp2, exactly};
-use crate::flex::{on_flex, tensor, values};
+use crate::coded::{Activation, CodedTensor};
+use crate::custom_gradient::{AnyRank, exactly, node};
+use crate::flex::{Values, on_flex, tensor, values};
+use crate::profile;
 
 /// Quantises to a grid whose step is learned (learned step size quantisation).
 ///
@@ -23,17 +25,46 @@ pub fn lsq<const D: usize>(x: Tensor<D>, scale: Tensor<1>, bounds: Bounds, axis:
     if !on_flex(&x) {
         return composed(x, scale, bounds, axis);
     }
-    let (input, steps, dims) = (values(&x), values(&scale), x.dims());
+    let (dims, steps) = (x.dims(), values(&scale));
     let channels = channels(&dims, steps.len(), axis);
-    let mut y = vec![0.0; input.len()];
-    fake_quant::fake_quant(&input, &steps, &[bounds], channels, &mut y);
+    let y = profile::forward("lsq", || fake_quant::fake_quant(&values(&x), &steps, &[bounds], channels));
+    let places = [x.clone().into(), scale.into()];
+    node(places, tensor(y, dims), gradients(x, steps, bounds, channels))
+}
+
+/// [`lsq()`] with one scale, whose result is held as codes.
+///
+/// # Panics
+/// If `bounds.highest` is 0, or the grid has more than 256 points.
+pub fn lsq_coded<const D: usize>(x: Tensor<D>, scale: Tensor<1>, bounds: Bounds) -> Activation<D> {
+    assert!(bounds.highest > 0.0, "lsq divides by the highest code: signed values need at least 2 bits");
+    assert!(bounds.highest - bounds.lowest <= 255.0, "lsq_coded: a code is one byte, got {bounds:?}");
+    if !on_flex(&x) {
+        return composed(x, scale, bounds, None).into();
+    }
+    let (dims, steps) = (x.dims(), values(&scale));
+    let codes = profile::forward("lsq", || fake_quant::codes(&values(&x), steps[0], bounds));
+    let grid = (bounds.lowest as i32, (bounds.highest - bounds.lowest) as i32, steps[0]);
+    let places = [x.clone().into(), scale.into()];
+    let channels = Channels::one(codes.len());
+    CodedTensor::new(places, codes, dims, grid, gradients(x, steps, bounds, channels)).into()
+}
+
+/// The backward pass of x on the grid of these steps.
+fn gradients<const D: usize>(
+    x: Tensor<D>,
+    steps: Values,
+    bounds: Bounds,
+    channels: Channels,
+) -> impl Fn(Tensor<D>, [bool; 2]) -> [Option<AnyRank>; 2] + Send + Sync + 'static {
+    let (input, dims) = (values(&x), x.dims());
     let factor = factor(channels.len(), steps.len(), bounds);
-    custom_vjp2(x, scale, tensor(y, dims), move |gradient, _| {
-        let (mut dx, mut dscale) = (vec![0.0; input.len()], vec![0.0; steps.len()]);
-        lsq_backward(&input, &values(&gradient), &steps, bounds, channels, factor, &mut dx, &mut dscale);
+    move |gradient, _| {
+        let (dx, dscale) =
+            profile::backward("lsq", || lsq_backward(&input, &values(&gradient), &steps, bounds, channels, factor));
         let count = dscale.len();
-        (Some(tensor(dx, dims)), Some(tensor(dscale, [count])))
-    })
+        [Some(tensor(dx, dims).into()), Some(tensor(dscale, [count]).into())]
+    }
 }
 
 /// What the gradient of a scale is multiplied with, so that scales learn as fast as weights.

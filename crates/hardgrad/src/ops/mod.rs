@@ -33,7 +33,7 @@ pub use hardgrad_kernels::fake_quant::Bounds;
 pub use inner_product::inner_product;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, quantized_linear};
-pub use lsq::lsq;
+pub use lsq::{lsq, lsq_coded};
 pub use magnitude_aware_sign::magnitude_aware_sign;
 pub use pact::pact;
 pub(crate) use pact::pact_scale;

@@ -19,8 +19,7 @@ pub fn pact<const D: usize>(x: Tensor<D>, alpha: Tensor<1>, bits: u32) -> Tensor
     }
     let (input, bound, dims) = (values(&x), values(&alpha)[0], x.dims());
     let bounds = Bounds::unsigned(bits);
-    let mut y = vec![0.0; input.len()];
-    fake_quant(&input, &[pact_scale(bound, bits)], &[bounds], Channels::one(input.len()), &mut y);
+    let y = fake_quant(&input, &[pact_scale(bound, bits)], &[bounds], Channels::one(input.len()));
     custom_vjp2(x, alpha, tensor(y, dims), move |gradient, _| {
         let mut dx = vec![0.0; input.len()];
         let dalpha = pact_backward(&input, &values(&gradient), bound, &mut dx);

@@ -1,7 +1,7 @@
 use burn::module::{Module, RunningState};
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::fake_quant::Channels;
-use hardgrad_kernels::reduce::min_max;
+use hardgrad_kernels::reduce::{channel_ranges, min_max};
 
 use super::fixed::on_grid;
 use super::quantizer::Format;
@@ -46,7 +46,10 @@ impl MinMaxRange {
                 let seen = values(&extremes.value_sync());
                 vec![(seen[0], seen[1])]
             }
-            None => channel_ranges(&values(x), &x.dims(), format.axis),
+            None => match format.axis {
+                Some(axis) => channel_ranges(&values(x), Channels::along(&x.dims(), axis)),
+                None => vec![min_max(&values(x))],
+            },
         };
         grid_of_ranges(&ranges, format, self.zero_point)
     }
@@ -79,19 +82,6 @@ pub(super) fn grid_of_ranges(ranges: &[(f32, f32)], format: Format, zero_point: 
         .unzip();
     let lowest: Vec<i32> = if zero_point { lowest } else { vec![qmin] };
     Grid { bits: format.bits, lowest, span: format.levels.span(), spacing: 1, scale, to_code: ToCode::Divide }
-}
-
-/// Smallest and largest value of each channel along `axis`, or of all.
-pub(super) fn channel_ranges(values: &[f32], dims: &[usize], axis: Option<usize>) -> Vec<(f32, f32)> {
-    let Some(axis) = axis else { return vec![min_max(values)] };
-    let Channels { channels, inner, .. } = Channels::along(dims, axis);
-    let mut ranges = vec![(0.0f32, 0.0f32); channels];
-    for (row, values) in values.chunks(inner.max(1)).enumerate() {
-        let (low, high) = min_max(values);
-        let range = &mut ranges[row % channels];
-        *range = (range.0.min(low), range.1.max(high));
-    }
-    ranges
 }
 
 /// The same device without a gradient tape.

@@ -2,7 +2,7 @@ use burn::module::{Module, Reparameterization};
 use burn::tensor::Tensor;
 
 use crate::coded::Activation;
-use crate::ops::LearnedStep;
+use crate::ops::{LearnedStep, lsq_coded};
 
 use super::{DorefaRange, FixedRange, Grid, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, StepClock};
 
@@ -79,9 +79,14 @@ impl Quantizer {
         if !self.is_active() {
             return x.into();
         }
-        let y = self.forward(x);
-        let grid = self.grid(&y);
-        Activation::on_grid(y, &grid)
+        match &self.range {
+            Range::Lsq(range) if self.format.axis.is_none() => lsq_coded(x, range.step(), self.format.levels.into()),
+            _ => {
+                let y = self.forward(x);
+                let grid = self.grid(&y);
+                Activation::on_grid(y, &grid)
+            }
+        }
     }
 
     /// The learned step, where this quantiser behind a ReLU is one operator with it: codes from 0, one step for all.
