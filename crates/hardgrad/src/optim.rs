@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use hardgrad_kernels::optimizer::{Adam, Sgd, WeightDecay, clip_factor, global_norm};
 
-use crate::parameters;
+use crate::{parameters, profile};
 
 /// Which optimizer, with what is the same for all parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,11 +119,13 @@ impl Optimizer {
     ) -> M {
         self.steps += 1;
         let mut gradients: BTreeMap<String, Vec<f32>> = gradients.into_iter().collect();
-        parameters::update(module, |name, _, values| {
-            let Some(gradient) = gradients.remove(name) else { return };
-            let fresh = || vec![vec![0.0; values.len()]; self.method.moments()];
-            let moments = self.moments.entry(name.to_string()).or_insert_with(fresh);
-            update(self.method, self.steps, rates(name), gradient_factor, values, &gradient, moments);
+        profile::update("optimizer", || {
+            parameters::update(module, |name, _, values| {
+                let Some(gradient) = gradients.remove(name) else { return };
+                let fresh = || vec![vec![0.0; values.len()]; self.method.moments()];
+                let moments = self.moments.entry(name.to_string()).or_insert_with(fresh);
+                update(self.method, self.steps, rates(name), gradient_factor, values, &gradient, moments);
+            })
         })
     }
 }

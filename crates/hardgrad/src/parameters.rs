@@ -10,7 +10,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use thiserror::Error;
 
-use crate::flex::{Values, primitive, tensor, values};
+use crate::flex::{primitive, tensor, values};
 
 /// One parameter: name, shape, values row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,9 +173,9 @@ impl Path {
     }
 }
 
+/// The values of a tensor, without a copy where nothing else holds them.
 fn into_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let values: Values = values(&tensor);
-    values.to_vec()
+    tensor.into_data().try_into_vec().expect("hardgrad's gradients are f32")
 }
 
 /// The tensor after `change`, with the same place among leaves: it requires gradients if it did before.

@@ -29,7 +29,7 @@ static TIMES: Mutex<Times> = Mutex::new(BTreeMap::new());
 pub struct Row {
     /// Name of the operator.
     pub operator: &'static str,
-    /// `forward` or `backward`.
+    /// `forward`, `backward` or `update`.
     pub pass: &'static str,
     /// Time of all calls.
     pub time: Duration,
@@ -61,6 +61,11 @@ pub(crate) fn forward<R>(operator: &'static str, run: impl FnOnce() -> R) -> R {
 /// Runs the backward pass of an operator.
 pub(crate) fn backward<R>(operator: &'static str, run: impl FnOnce() -> R) -> R {
     measure(operator, "backward", run)
+}
+
+/// Runs one update of the parameters.
+pub(crate) fn update<R>(operator: &'static str, run: impl FnOnce() -> R) -> R {
+    measure(operator, "update", run)
 }
 
 fn measure<R>(operator: &'static str, pass: &'static str, run: impl FnOnce() -> R) -> R {

@@ -54,10 +54,11 @@ pub fn min_max(x: &[f32]) -> (f32, f32) {
 
 multiversion! {
     fn min_max_block(x: &[f32]) -> (f32, f32) {
-        let (blocks, rest) = x.as_chunks::<LANES>();
-        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        // Several registers of each, because a comparison waits for the one before it.
+        let (blocks, rest) = x.as_chunks::<{ 4 * LANES }>();
+        let (mut low, mut high) = ([f32::INFINITY; 4 * LANES], [f32::NEG_INFINITY; 4 * LANES]);
         for block in blocks {
-            for lane in 0..LANES {
+            for lane in 0..4 * LANES {
                 low[lane] = if block[lane] < low[lane] { block[lane] } else { low[lane] };
                 high[lane] = if block[lane] > high[lane] { block[lane] } else { high[lane] };
             }

@@ -64,9 +64,11 @@ pub(super) fn on_grids<const A: usize, const B: usize>(
         Some(quantizer) => quantizer.encode(x.values()),
         None => x,
     };
-    let weight_quantizer = weight.reparameterization::<Quantizer>().filter(|quantizer| quantizer.is_active());
-    let grid = weight_quantizer.map(|quantizer| quantizer.grid(&weight.base()));
-    (x, weight.val(), grid)
+    let quantized = weight.reparameterization::<Quantizer>();
+    match quantized.and_then(|quantizer| quantizer.forward_with_grid(weight.base())) {
+        Some((weight, grid)) => (x, weight, Some(grid)),
+        None => (x, weight.val(), None),
+    }
 }
 
 /// The weight and the input quantiser of a layer in their packed form; `arrange` puts the codes into the packed order.

@@ -31,13 +31,17 @@ impl MinMaxRange {
     }
 
     pub(super) fn quantize<const D: usize>(&self, x: Tensor<D>, format: Format) -> Tensor<D> {
+        self.quantize_with_grid(x, format).0
+    }
+
+    pub(super) fn quantize_with_grid<const D: usize>(&self, x: Tensor<D>, format: Format) -> (Tensor<D>, Grid) {
         if let Some(extremes) = self.extremes.as_ref().filter(|_| x.is_autodiff()) {
             let (low, high) = min_max(&values(&x));
             let seen = values(&extremes.value_sync());
             extremes.update(tensor(vec![seen[0].min(low), seen[1].max(high)], [2]));
         }
         let grid = self.grid(&x, format);
-        on_grid(x, &grid, format.axis)
+        (on_grid(x, &grid, format.axis), grid)
     }
 
     pub(super) fn grid<const D: usize>(&self, x: &Tensor<D>, format: Format) -> Grid {

@@ -74,6 +74,22 @@ impl Quantizer {
         }
     }
 
+    /// The values on the grid, and the grid; `None` before the delay is over.
+    pub(crate) fn forward_with_grid<const D: usize>(&self, x: Tensor<D>) -> Option<(Tensor<D>, Grid)> {
+        if !self.is_active() {
+            return None;
+        }
+        Some(match &self.range {
+            // The range of weights is measured once.
+            Range::MinMax(range) => range.quantize_with_grid(x, self.format),
+            _ => {
+                let y = self.forward(x);
+                let grid = self.grid(&y);
+                (y, grid)
+            }
+        })
+    }
+
     /// The values on the grid as codes, where the fused kernels can run; as floats before the delay is over.
     pub fn encode<const D: usize>(&self, x: Tensor<D>) -> Activation<D> {
         if !self.is_active() {
@@ -81,11 +97,10 @@ impl Quantizer {
         }
         match &self.range {
             Range::Lsq(range) if self.format.axis.is_none() => lsq_coded(x, range.step(), self.format.levels.into()),
-            _ => {
-                let y = self.forward(x);
-                let grid = self.grid(&y);
-                Activation::on_grid(y, &grid)
-            }
+            _ => match self.forward_with_grid(x.clone()) {
+                Some((y, grid)) => Activation::on_grid(y, &grid),
+                None => x.into(),
+            },
         }
     }
 

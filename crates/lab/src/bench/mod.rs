@@ -99,7 +99,7 @@ pub struct Profile {
 pub struct ProfileRow {
     /// The operator.
     pub operator: &'static str,
-    /// `forward` or `backward`.
+    /// `forward`, `backward` or `update`.
     pub pass: &'static str,
     /// Calls a step.
     pub calls: f64,
