@@ -52,6 +52,7 @@ pub mod ternary;
 pub mod threshold_mask;
 pub mod token_select;
 pub mod top_k;
+mod transpose;
 pub mod vector_quantize;
 
 /// Elements that one task of an elementwise loop handles: 64 KiB of `f32`, so that input and output stay in the cache.

@@ -9,8 +9,13 @@
 use rayon::prelude::*;
 
 use crate::CHUNK;
-use crate::matmul::{Matrix, matmul, matmul_then};
+use crate::matmul::{Matrix, matmul, matmul_here, matmul_then};
+use crate::reduce::sum_of_parts;
 use crate::simd::multiversion;
+use crate::transpose::transposed;
+
+/// Rows whose weight gradients one task adds up; fixed, so that the order of the sum is.
+const ROWS_A_PART: usize = 1024;
 
 /// The product; sizes are `[rows, inputs, outputs]`. Without a multiplier the sums stay as they are.
 pub fn linear(
@@ -36,12 +41,30 @@ pub(crate) fn finish(block: &mut [f32], multiplier: Option<&[f32]>, bias: Option
 
 /// Gradient with respect to x.
 pub fn linear_input_gradient(weight: &[f32], gradient: &[f32], [rows, inputs, outputs]: [usize; 3]) -> Vec<f32> {
-    matmul(Matrix::rows(gradient, outputs), Matrix::rows(weight, outputs).transposed(), rows, inputs, outputs)
+    // Turned once, and not for each block of rows by the product itself.
+    let turned = transposed(weight, inputs, outputs);
+    matmul(Matrix::rows(gradient, outputs), Matrix::rows(&turned, inputs), rows, inputs, outputs)
 }
 
 /// Gradient with respect to the weight.
 pub fn linear_weight_gradient(x: &[f32], gradient: &[f32], [rows, inputs, outputs]: [usize; 3]) -> Vec<f32> {
-    matmul(Matrix::rows(x, inputs).transposed(), Matrix::rows(gradient, outputs), inputs, outputs, rows)
+    if rows < 2 * ROWS_A_PART {
+        return matmul(Matrix::rows(x, inputs).transposed(), Matrix::rows(gradient, outputs), inputs, outputs, rows);
+    }
+    // Many rows: each part reads its own, and no row is read twice.
+    let parts: Vec<Vec<f32>> = x
+        .par_chunks(ROWS_A_PART * inputs)
+        .zip(gradient.par_chunks(ROWS_A_PART * outputs))
+        .map(|(x, gradient)| {
+            let mut part = vec![0.0; inputs * outputs];
+            let (a, b) = (Matrix::rows(x, inputs).transposed(), Matrix::rows(gradient, outputs));
+            matmul_here(a, b, [inputs, outputs, x.len() / inputs], &mut part, false);
+            part
+        })
+        .collect();
+    let mut sum = vec![0.0; inputs * outputs];
+    sum_of_parts(&parts, &mut sum);
+    sum
 }
 
 /// Gradient with respect to the bias: the sums of the columns.
@@ -96,6 +119,19 @@ mod tests {
         assert_eq!(linear_input_gradient(&weight, &gradient, sizes), [5.0, 7.0, -1.0, 4.0]);
         assert_eq!(linear_weight_gradient(&x, &gradient, sizes), [2.0, -1.0, 2.0, 1.5, 0.5, 4.0]);
         assert_eq!(linear_bias_gradient(&gradient, 3), [0.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn weight_gradients_of_many_rows_agree_with_the_plain_sum() {
+        let [rows, inputs, outputs] = [2100, 3, 2];
+        let whole = |len: usize, by: usize| -> Vec<f32> { (0..len).map(|i| (i * by % 7) as f32 - 3.0).collect() };
+        let (x, gradient) = (whole(rows * inputs, 5), whole(rows * outputs, 3));
+        let found = linear_weight_gradient(&x, &gradient, [rows, inputs, outputs]);
+        for (place, found) in found.into_iter().enumerate() {
+            let (i, o) = (place / outputs, place % outputs);
+            let expected: f32 = (0..rows).map(|r| x[r * inputs + i] * gradient[r * outputs + o]).sum();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::memory::Fresh;
 const BLOCK_ROWS: usize = 128;
 const BLOCK_COLUMNS: usize = 256;
 
+/// Columns that a microkernel of gemm takes at once, at most.
+const MICRO: usize = 64;
+
 /// From here on blocks have four times as many rows: each block packs its columns anew.
 const MANY_ROWS: usize = 2048;
 
@@ -64,13 +67,14 @@ pub(crate) fn matmul_then(
 ) -> Vec<f32> {
     let mut out = Fresh::new(rows * columns);
     let block_rows = if rows >= MANY_ROWS { 4 * BLOCK_ROWS } else { BLOCK_ROWS };
+    let (column_blocks, width) = column_blocks(columns, rows <= block_rows);
     out.pieces((block_rows * columns).max(1)).enumerate().for_each(|(block, piece)| {
         let first_row = block * block_rows;
         let (rows, out) = (block_rows.min(rows - first_row), piece.open());
         let target = Target(out.as_mut_ptr());
-        (0..columns.div_ceil(BLOCK_COLUMNS)).into_par_iter().for_each(|block| {
-            let first_column = block * BLOCK_COLUMNS;
-            let block_columns = BLOCK_COLUMNS.min(columns - first_column);
+        (0..column_blocks).into_par_iter().for_each(|block| {
+            let first_column = block * width;
+            let block_columns = if block + 1 == column_blocks { columns - first_column } else { width };
             let (a, b) = (a.from(first_row, 0), b.from(0, first_column));
             assert!(a.holds(rows, depth) && b.holds(depth, block_columns), "an operand is shorter than its matrix");
             // SAFETY: the operands were checked above; the blocks of columns of `out` do not overlap, and each lies
@@ -83,6 +87,15 @@ pub(crate) fn matmul_then(
         finish(out);
     });
     out.finish()
+}
+
+/// Number and width of the blocks of columns; the last one takes the rest. Blocks that are `alone`, the only tasks of their
+/// product, come in an even number.
+fn column_blocks(columns: usize, alone: bool) -> (usize, usize) {
+    let blocks = columns.div_ceil(BLOCK_COLUMNS).max(1);
+    let blocks = if alone && blocks > 1 { blocks.next_multiple_of(2) } else { blocks };
+    // What the microkernels of gemm take at once, so that only the last block has a rest.
+    (blocks, (columns / blocks / MICRO * MICRO).max(1))
 }
 
 /// `out` `[rows, columns]` = `a` `[rows, depth]` times `b` `[depth, columns]` on this thread, added to `out` if `accumulate`.

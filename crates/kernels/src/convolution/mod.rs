@@ -21,8 +21,9 @@ use crate::geometry::Conv2dShape;
 use crate::memory::Fresh;
 use crate::reduce::sum;
 use crate::simd::multiversion;
+use crate::transpose::turn;
 use planes::{Planes, gather};
-use products::{WIDTH, padded, products, products_by_pixel, turn};
+use products::{WIDTH, padded, products, products_by_pixel};
 use sums::{Finish, PackedWeights, sums};
 
 /// Images of a batch.
@@ -68,8 +69,9 @@ pub fn conv2d(images: Images<'_>, weight: &[f32], shape: &Conv2dShape, multiplie
         .collect();
     let mut y = Fresh::new(batch * shape.output_len());
     y.pieces(shape.output_len()).enumerate().for_each_init(
-        || scratch(&planes),
+        Vec::new,
         |scratch, (image, y)| {
+            let scratch = room(scratch, &planes);
             let (image, y) = (images.part(image * shape.input_len(), shape.input_len()), y.open());
             let group_len = shape.input_len() / shape.groups;
             for (group, weights) in weights.iter().enumerate() {
@@ -163,17 +165,21 @@ struct Scratch {
     residue: Vec<f32>,
 }
 
-/// Room for planes and for the register that [`sums`] may read behind them.
-fn scratch(planes: &Planes) -> Vec<f32> {
-    vec![0.0; planes.len() + WIDTH]
+/// Floats of a cache line: a register that begins on one is read at once.
+const LINE: usize = 16;
+
+/// The first `len` values, from a cache line on, of a buffer that grows to that.
+fn at_least(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    if buffer.len() < len + LINE {
+        buffer.resize(len + LINE, 0.0);
+    }
+    let start = buffer.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+    &mut buffer[start..start + len]
 }
 
-/// The first `len` values of a buffer that grows to that.
-fn at_least(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
+/// Room for planes and for the register that [`sums`] may read behind them.
+fn room<'a>(buffer: &'a mut Vec<f32>, planes: &Planes) -> &'a mut [f32] {
+    at_least(buffer, planes.len() + WIDTH)
 }
 
 /// One image (of one group) convolved, `out` `[outputs, pixels]`.
@@ -247,7 +253,7 @@ impl<'a> InputGradient<'a> {
         let (inputs, outputs) = (shape.input_len() / shape.groups, shape.output_len() / shape.groups);
         let finish = Finish { multiplier: ones, bias: zeros };
         for residue in residues {
-            let planes = at_least(&mut scratch.planes, residue.planes.len() + WIDTH);
+            let planes = room(&mut scratch.planes, &residue.planes);
             for (group, weights) in residue.weights.iter().enumerate() {
                 let gradient = Images::Float(&gradient[group * outputs..(group + 1) * outputs]);
                 let input = &mut input[group * inputs..(group + 1) * inputs];
@@ -362,7 +368,7 @@ impl<'a> WeightGradient<'a> {
             return;
         }
         let group_len = shape.input_len() / shape.groups;
-        let buffer = at_least(&mut scratch.planes, planes.len() + WIDTH);
+        let buffer = room(&mut scratch.planes, planes);
         for (group, sums) in sums.weight.chunks_exact_mut(offsets.len() * self.row()).enumerate() {
             let image = image.part(group * group_len, group_len);
             let gradient = &gradient[group * outputs * pixels..(group + 1) * outputs * pixels];
@@ -377,8 +383,9 @@ impl<'a> WeightGradient<'a> {
                     if self.by_pixel() {
                         products_by_pixel(buffer, offsets, gradient, pixels, outputs, count, sums);
                     } else {
-                        let turned = at_least(&mut scratch.turned, count * padded(outputs));
-                        turn(gradient, pixels, outputs, count, turned);
+                        let width = padded(outputs);
+                        let turned = at_least(&mut scratch.turned, count * width);
+                        turn(gradient, pixels, outputs, count, turned, width);
                         products(buffer, offsets, turned, outputs, count, sums);
                     }
                 }

@@ -141,9 +141,10 @@ impl Planes {
             let len = ((bottom - top) * out_width - skipped).min(height * width - (start + skipped as isize) as usize);
             let target = &mut plane[top * out_width + skipped..][..len];
             image.copy((start + skipped as isize) as usize, target);
-            for row in plane[top * out_width..bottom * out_width].chunks_exact_mut(out_width) {
-                row[..left].fill(0.0);
-                row[right..].fill(0.0);
+            // A column at a time: `fill` would be a call for each row's one or two values.
+            let rows = &mut plane[top * out_width..bottom * out_width];
+            for column in (0..left).chain(right..out_width) {
+                rows[column..].iter_mut().step_by(out_width).for_each(|pixel| *pixel = 0.0);
             }
             return;
         }

@@ -17,40 +17,6 @@ pub(super) fn padded(outputs: usize) -> usize {
 }
 
 for_each_level! {
-    /// Turns `[outputs, pixels]` (rows `stride` values apart) to `[pixels, padded outputs]`; padding becomes 0.
-    ///
-    /// # Safety
-    /// `from` holds `outputs` rows of `pixels` values, and `to` has room for `pixels` rows of padded outputs.
-    pub(super) unsafe fn turn(from: *const f32, stride: usize, outputs: usize, pixels: usize, to: &mut [f32]) = turn_squares
-}
-
-#[inline(always)]
-#[allow(unsafe_code)]
-// SAFETY: as `turn`.
-unsafe fn turn_squares<L: FloatLanes>(from: *const f32, stride: usize, outputs: usize, pixels: usize, to: &mut [f32]) {
-    let width = padded(outputs);
-    assert!(to.len() >= pixels * width);
-    // SAFETY: as the caller promises, with `count` values of the existing rows only.
-    unsafe {
-        for output in (0..width).step_by(L::LANES) {
-            let rows = outputs.saturating_sub(output).min(L::LANES);
-            for pixel in (0..pixels).step_by(L::LANES) {
-                let count = (pixels - pixel).min(L::LANES);
-                let mut square = [L::splat(0.0); 16];
-                for (row, values) in square.iter_mut().enumerate().take(rows) {
-                    let from = from.add((output + row) * stride + pixel);
-                    *values = if count == L::LANES { L::load(from) } else { L::load_part(from, count) };
-                }
-                L::transpose(&mut square);
-                for (row, values) in square.into_iter().enumerate().take(count) {
-                    values.store(to.as_mut_ptr().add((pixel + row) * width + output));
-                }
-            }
-        }
-    }
-}
-
-for_each_level! {
     /// Adds the products of `pixels` pixels to `out` `[taps, padded outputs]`.
     ///
     /// # Safety
