@@ -207,6 +207,12 @@ fn bench(arguments: BenchArguments) -> Result<(), Failure> {
         return Ok(bench::run_steps(&arguments.only, steps)?);
     }
     let tell = |name: &str| eprintln!("{name}");
+    if let Some(path) = &arguments.scaling {
+        let sweeps = bench::sweeps(tell)?;
+        let picture = bench::picture(&sweeps)?;
+        hardgrad_lab::files::write_atomically(path, picture.as_bytes()).map_err(LabError::from)?;
+        return measured(&arguments, &sweeps, false, |sweeps| tables::sweeps(sweeps));
+    }
     if arguments.profile {
         let profiles = bench::profiles(&arguments.only, tell);
         return measured(&arguments, &profiles, profiles.is_empty(), |profiles| tables::profiles(profiles));

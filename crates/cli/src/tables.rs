@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use comfy_table::{CellAlignment, Table, presets};
-use hardgrad_lab::bench::{Profile, Timings};
+use hardgrad_lab::bench::{Profile, Sweep, Timings};
 use hardgrad_lab::compare::Comparison;
 use hardgrad_lab::data::{CheckReport, KnownSet};
 use hardgrad_lab::diagnose::{Diagnosis, Interval, OPERATOR_METHODS};
@@ -244,6 +244,14 @@ pub fn timings(timings: &Timings) -> String {
         timings.threads,
         timings.cpu
     )
+}
+
+pub fn sweeps(sweeps: &[Sweep]) -> String {
+    let rows = sweeps.iter().map(|sweep| {
+        let points = sweep.points.iter().map(|(size, time)| format!("{size}: {time:.3}"));
+        vec![sweep.name.to_string(), points.collect::<Vec<_>>().join("  "), format!("{:.2}", sweep.exponent)]
+    });
+    table(&["size", "size: fastest ms", "exponent"], 2, rows).to_string()
 }
 
 pub fn profiles(profiles: &[Profile]) -> String {

@@ -115,16 +115,10 @@ fn batch_norm_relu_quantize_backward(bencher: Bencher<'_, '_>) {
     let (x, gradient) = (normal(CHANNELS.len(), 0), normal(CHANNELS.len(), 1));
     let (mean, variance) = batch_norm::statistics(&x, CHANNELS);
     let (gamma, beta) = ([1.0; 16], [0.0; 16]);
-    let normalization = batch_norm_relu::Normalization {
-        gamma: &gamma,
-        beta: &beta,
-        mean: &mean,
-        variance: &variance,
-        epsilon: 1e-5,
-    };
-    bencher.bench(|| {
-        batch_norm_relu::backward(&x, &gradient, normalization, CHANNELS, None, Some(QUANTIZER), 1.0, false)
-    });
+    let normalization =
+        batch_norm_relu::Normalization { gamma: &gamma, beta: &beta, mean: &mean, variance: &variance, epsilon: 1e-5 };
+    bencher
+        .bench(|| batch_norm_relu::backward(&x, &gradient, normalization, CHANNELS, None, Some(QUANTIZER), 1.0, false));
 }
 
 #[divan::bench]

@@ -68,21 +68,18 @@ pub fn conv2d(images: Images<'_>, weight: &[f32], shape: &Conv2dShape, multiplie
         .map(|weight| PackedWeights::new(outputs, offsets.len(), |output, tap| weight[output * offsets.len() + tap]))
         .collect();
     let mut y = Fresh::new(batch * shape.output_len());
-    y.pieces(shape.output_len()).enumerate().for_each_init(
-        Vec::new,
-        |scratch, (image, y)| {
-            let scratch = room(scratch, &planes);
-            let (image, y) = (images.part(image * shape.input_len(), shape.input_len()), y.open());
-            let group_len = shape.input_len() / shape.groups;
-            for (group, weights) in weights.iter().enumerate() {
-                let (image, first) = (image.part(group * group_len, group_len), group * outputs);
-                let range = first..first + outputs;
-                let finish = Finish { multiplier: &multiplier[range.clone()], bias: &bias[range] };
-                let y = &mut y[first * shape.out_pixels()..][..outputs * shape.out_pixels()];
-                convolve(&planes, &offsets, image, weights, finish, scratch, y);
-            }
-        },
-    );
+    y.pieces(shape.output_len()).enumerate().for_each_init(Vec::new, |scratch, (image, y)| {
+        let scratch = room(scratch, &planes);
+        let (image, y) = (images.part(image * shape.input_len(), shape.input_len()), y.open());
+        let group_len = shape.input_len() / shape.groups;
+        for (group, weights) in weights.iter().enumerate() {
+            let (image, first) = (image.part(group * group_len, group_len), group * outputs);
+            let range = first..first + outputs;
+            let finish = Finish { multiplier: &multiplier[range.clone()], bias: &bias[range] };
+            let y = &mut y[first * shape.out_pixels()..][..outputs * shape.out_pixels()];
+            convolve(&planes, &offsets, image, weights, finish, scratch, y);
+        }
+    });
     y.finish()
 }
 

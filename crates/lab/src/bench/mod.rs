@@ -4,6 +4,7 @@
 
 mod networks;
 mod operators;
+mod scaling;
 mod training;
 
 use std::time::{Duration, Instant};
@@ -14,9 +15,10 @@ use hardgrad::random::Random;
 use serde::Serialize;
 
 use crate::LabError;
+pub use scaling::{Sweep, picture, sweeps};
 
 /// One step of a workload; its result is used up inside.
-type Step = Box<dyn FnMut()>;
+type Step = Box<dyn FnMut() + Send>;
 
 /// One thing to time.
 pub struct Workload {

@@ -27,6 +27,7 @@ fn weights(per_channel: bool) -> QuantizerConfig {
     QuantizerConfig { range: RangeMethod::MinMax, per_channel, ..QuantizerConfig::weights(BITS) }
 }
 
+/// A ReLU, with a quantiser of a learned step behind it if `quantized`.
 fn relu(quantized: bool) -> QuantRelu {
     let relu = QuantRelu::new();
     if !quantized {
