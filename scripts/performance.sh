@@ -3,7 +3,7 @@
 #
 #     scripts/performance.sh DIR
 #
-# DIR receives JSON tables and the picture scaling.svg. Run it on an idle machine: about four minutes on two cores.
+# DIR receives tables and the picture scaling.svg. Run it on an idle machine: about four minutes on two cores.
 set -euo pipefail
 out=${1:?usage: scripts/performance.sh DIR}
 mkdir -p "$out"
@@ -12,5 +12,5 @@ cargo build --release --workspace
 hardgrad=target/release/hardgrad
 $hardgrad bench --json "$out/times.json"
 $hardgrad bench --only train/ --profile | tee "$out/profile.txt"
-$hardgrad bench --scaling "$out/scaling.svg" | tee "$out/scaling.txt"
+$hardgrad bench --scaling "$out"
 cargo bench --workspace --bench limit | tee "$out/limit.txt"

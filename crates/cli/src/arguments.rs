@@ -327,8 +327,8 @@ pub struct BenchArguments {
     /// Show where a step's time goes, operator by operator, instead of timing whole steps
     #[arg(long, conflicts_with_all = ["list", "steps"])]
     pub profile: bool,
-    /// Measure instead how a step's time grows with batch, channels and threads, and draw it
-    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["list", "steps", "profile", "only"])]
+    /// Measure instead how the time grows with batch, channels and threads; table and picture go to this folder
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["list", "steps", "profile", "only"])]
     pub scaling: Option<PathBuf>,
     /// Write the times as JSON to a file, or to stdout with -
     #[arg(long, value_name = "FILE")]

@@ -7,7 +7,7 @@ mod progress;
 mod tables;
 
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
@@ -200,17 +200,20 @@ fn compare(arguments: CompareArguments) -> Result<(), Failure> {
 
 fn bench(arguments: BenchArguments) -> Result<(), Failure> {
     if arguments.list {
-        let names: Vec<&str> = bench::WORKLOADS.iter().map(|workload| workload.name).collect();
+        let names: Vec<&str> = bench::chosen(&arguments.only).map(|workload| workload.name).collect();
         return print(&names.join("\n"));
     }
     if let Some(steps) = arguments.steps {
         return Ok(bench::run_steps(&arguments.only, steps)?);
     }
     let tell = |name: &str| eprintln!("{name}");
-    if let Some(path) = &arguments.scaling {
+    if let Some(folder) = arguments.json.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty()) {
+        prepare(&Some(folder.to_path_buf()))?;
+    }
+    if let Some(folder) = &arguments.scaling {
+        prepare(&arguments.scaling)?;
         let sweeps = bench::sweeps(tell)?;
-        let picture = bench::picture(&sweeps)?;
-        hardgrad_lab::files::write_atomically(path, picture.as_bytes()).map_err(LabError::from)?;
+        bench::write(&sweeps, folder)?;
         return measured(&arguments, &sweeps, false, |sweeps| tables::sweeps(sweeps));
     }
     if arguments.profile {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use hardgrad_kernels::coded::{Coded, decode, encode};
 use hardgrad_kernels::quantized::CodedInput;
+use hardgrad_kernels::reduce::all_finite;
 
 use crate::custom_gradient::{AnyRank, node};
 use crate::flex::{on_flex, tensor, values};
@@ -16,7 +17,20 @@ use crate::quantize::Grid;
 
 /// Values on a grid with one scale, one byte each: value = (code + lowest) scale.
 ///
-/// It has a place on the gradient tape like any tensor; its gradient is an ordinary float tensor of its shape.
+/// It has a place on the gradient tape like any tensor; its gradient is an ordinary float tensor of its shape. Where a value was
+/// not finite before it became a code, the scale is not a number, so that what reads the codes shows it.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use hardgrad::coded::Activation;
+/// use hardgrad::ops::{Bounds, lsq_coded};
+///
+/// let device = Device::flex();
+/// let (x, step) = (Tensor::<1>::from_floats([0.4, 9.0], &device), Tensor::from_floats([0.5], &device));
+/// let Activation::Coded(codes) = lsq_coded(x, step, Bounds::unsigned(2)) else { panic!("codes on this device") };
+/// assert_eq!(codes.dims(), [2]);
+/// assert_eq!(codes.decode().into_data().try_into_vec::<f32>().unwrap(), [0.5, 1.5]);
+/// ```
 #[derive(Clone, Debug)]
 pub struct CodedTensor<const D: usize> {
     codes: Arc<Vec<u8>>,
@@ -129,7 +143,11 @@ impl<const D: usize> Activation<D> {
             return Self::Float(y);
         }
         let (lowest, span, scale) = (grid.lowest[0], grid.span, grid.scale[0]);
-        let codes = encode(&values(&y), lowest as f32, scale);
+        let (codes, finite) = {
+            let y = values(&y);
+            (encode(&y, lowest as f32, scale), all_finite(&y))
+        };
+        let scale = if finite { scale } else { f32::NAN };
         let dims = y.dims();
         let place = |gradient: Tensor<D>, _: [bool; 1]| [Some(gradient.into())];
         Self::Coded(CodedTensor::new([y.into()], codes, dims, (lowest, span, scale), place))

@@ -181,7 +181,7 @@ fn training_steps_give_the_same_bytes() {
                 let loss = (net.forward(x) - goal).square().sum();
                 let mut gradients = GradientsParams::from_grads(loss.backward(), &net);
                 let gradients = parameters::gradients(&net, &mut gradients);
-                net = optimizer.step(net, gradients, 1.0, |_| Rates { rate: 1e-2, weight_decay: 1e-4 });
+                net = optimizer.step(net, gradients, 1.0, |_| Rates { learning_rate: 1e-2, weight_decay: 1e-4 });
             }
             let last: Vec<_> = parameters::read(&net).into_iter().map(|parameter| parameter.values).collect();
             assert!(first.iter().zip(&last).all(|(first, last)| first != last), "all parameters learn");

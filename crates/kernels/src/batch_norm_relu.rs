@@ -11,6 +11,8 @@
 //! [`batch_norm`](crate::batch_norm), addition, [`relu_quantize`](crate::relu_quantize). Sources: Ioffe and Szegedy, ICML
 //! 2015; Esser et al., "Learned step size quantization", ICLR 2020.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 
 use crate::batch_norm::{
@@ -109,15 +111,16 @@ fn activations<R: Send>(
         });
         return (Activations::Float(y), results);
     };
+    let finite = AtomicBool::new(true);
     let (codes, results) = new_buffer(channels, |group, pieces| {
         let (folded, results) = fold(group);
         let mut scratch = [0.0; STRETCH];
         for (sums, codes) in sums(x, &folded, group, shortcut).zip(pieces) {
-            sums.codes(quantizer, &mut scratch, codes.open());
+            finite.fetch_and(sums.codes(quantizer, &mut scratch, codes.open()), Ordering::Relaxed);
         }
         results
     });
-    (Activations::Coded(codes), results)
+    (Activations::Coded { codes, finite: finite.into_inner() }, results)
 }
 
 /// The stretches a = x multiplier + offset (+ shortcut) of one group.
@@ -346,7 +349,10 @@ mod tests {
         let channels = Channels { outer: 2, channels: 1, inner: 1 };
         let quantizer = Some(ReluQuantizer { scale: 0.5, highest: 15.0 });
         let found = forward(&[1.0, 3.0], &[2.0], &[1.0], 0.0, channels, None, quantizer);
-        assert_eq!((&found.y, found.mean, found.variance), (&Activations::Coded(vec![0, 6]), vec![2.0], vec![1.0]));
+        assert_eq!(
+            (&found.y, found.mean, found.variance),
+            (&Activations::Coded { codes: vec![0, 6], finite: true }, vec![2.0], vec![1.0])
+        );
         assert_eq!(decode(Coded { codes: &[0, 6], lowest: 0.0, scale: 0.5 }), [0.0, 3.0]);
     }
 }

@@ -8,11 +8,14 @@
 //! ```
 //! With a zero point z and codes from qmin to qmax, lowest = qmin - z and highest = qmax - z: the code is v + z.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
 
 use crate::CHUNK;
 use crate::coded::to_code;
 use crate::memory::{Fresh, Piece};
+use crate::reduce::sum_of_zeros;
 use crate::simd::multiversion;
 
 /// The whole numbers that a quantised value may take, as multiples of its scale.
@@ -138,11 +141,15 @@ pub fn fake_quant(x: &[f32], scale: &[f32], bounds: &[Bounds], channels: Channel
     y.finish()
 }
 
-/// The codes of [`fake_quant`] with one scale: what the grid's points are numbered with, from 0.
-pub fn codes(x: &[f32], scale: f32, bounds: Bounds) -> Vec<u8> {
-    let mut codes = Fresh::new(x.len());
-    codes.pieces(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(codes, x)| codes_of_block(x, scale, bounds, codes.open()));
-    codes.finish()
+/// The codes of [`fake_quant`] with one scale (the grid's points are numbered from 0), and whether all of `x` is finite,
+/// which no code can tell.
+pub fn codes(x: &[f32], scale: f32, bounds: Bounds) -> (Vec<u8>, bool) {
+    let (mut codes, finite) = (Fresh::new(x.len()), AtomicBool::new(true));
+    codes.pieces(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(codes, x)| {
+        codes_of_block(x, scale, bounds, codes.open());
+        finite.fetch_and(!sum_of_zeros(x).is_nan(), Ordering::Relaxed);
+    });
+    (codes.finish(), finite.into_inner())
 }
 
 /// Gradient of [`fake_quant`] by the clipped rule.
@@ -201,7 +208,10 @@ fn check(x: &[f32], scale: &[f32], bounds: &[Bounds], channels: Channels) {
 
 #[inline(always)]
 fn on_grid(x: f32, scale: f32, bounds: Bounds) -> f32 {
-    (x / scale).round_ties_even().max(bounds.lowest).min(bounds.highest) * scale
+    let v = (x / scale).round_ties_even();
+    // Not `max` and `min`, which would turn a NaN into a bound and hide it.
+    let v = if v < bounds.lowest { bounds.lowest } else { v };
+    (if v > bounds.highest { bounds.highest } else { v }) * scale
 }
 
 #[inline(always)]
@@ -278,7 +288,9 @@ mod tests {
         let bounds = [Bounds { lowest: -5.0, highest: 10.0 }];
         let x = [-1005.8, 0.2, 500.4, -1.01, 0.25, 0.75];
         assert_eq!(fake_quant(&x, &[0.5], &bounds, Channels::one(6)), [-2.5, 0.0, 5.0, -1.0, 0.0, 1.0]);
-        assert_eq!(codes(&x, 0.5, bounds[0]), [0, 5, 15, 3, 5, 7]);
+        assert_eq!(codes(&x, 0.5, bounds[0]), (vec![0, 5, 15, 3, 5, 7], true));
+        assert!(!codes(&[f32::NAN], 0.5, bounds[0]).1);
+        assert!(fake_quant(&[f32::NAN], &[0.5], &bounds, Channels::one(1))[0].is_nan());
         let gradient = fake_quant_backward(&x, &[1.0; 6], &[0.5], &bounds, Channels::one(6));
         assert_eq!(gradient, [0.0, 1.0, 0.0, 1.0, 1.0, 1.0]);
     }

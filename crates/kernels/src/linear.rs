@@ -10,11 +10,11 @@ use rayon::prelude::*;
 
 use crate::CHUNK;
 use crate::matmul::{Matrix, matmul, matmul_here, matmul_then};
-use crate::reduce::sum_of_parts;
+use crate::reduce::{parts_of, sum_of_parts};
 use crate::simd::multiversion;
 use crate::transpose::transposed;
 
-/// Rows whose weight gradients one task adds up; fixed, so that the order of the sum is.
+/// Rows whose weight gradients one task adds up, at least.
 const ROWS_A_PART: usize = 1024;
 
 /// The product; sizes are `[rows, inputs, outputs]`. Without a multiplier the sums stay as they are.
@@ -48,13 +48,14 @@ pub fn linear_input_gradient(weight: &[f32], gradient: &[f32], [rows, inputs, ou
 
 /// Gradient with respect to the weight.
 pub fn linear_weight_gradient(x: &[f32], gradient: &[f32], [rows, inputs, outputs]: [usize; 3]) -> Vec<f32> {
-    if rows < 2 * ROWS_A_PART {
+    if rows < 2 * ROWS_A_PART || inputs * outputs == 0 {
         return matmul(Matrix::rows(x, inputs).transposed(), Matrix::rows(gradient, outputs), inputs, outputs, rows);
     }
     // Many rows: each part reads its own, and no row is read twice.
+    let part = ROWS_A_PART.max(rows.div_ceil(parts_of(inputs * outputs)));
     let parts: Vec<Vec<f32>> = x
-        .par_chunks(ROWS_A_PART * inputs)
-        .zip(gradient.par_chunks(ROWS_A_PART * outputs))
+        .par_chunks(part * inputs)
+        .zip(gradient.par_chunks(part * outputs))
         .map(|(x, gradient)| {
             let mut part = vec![0.0; inputs * outputs];
             let (a, b) = (Matrix::rows(x, inputs).transposed(), Matrix::rows(gradient, outputs));

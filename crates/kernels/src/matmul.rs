@@ -90,12 +90,16 @@ pub(crate) fn matmul_then(
 }
 
 /// Number and width of the blocks of columns; the last one takes the rest. Blocks that are `alone`, the only tasks of their
-/// product, come in an even number.
+/// product, come in an even number where that leaves none empty.
 fn column_blocks(columns: usize, alone: bool) -> (usize, usize) {
     let blocks = columns.div_ceil(BLOCK_COLUMNS).max(1);
     let blocks = if alone && blocks > 1 { blocks.next_multiple_of(2) } else { blocks };
-    // What the microkernels of gemm take at once, so that only the last block has a rest.
-    (blocks, (columns / blocks / MICRO * MICRO).max(1))
+    let width = columns.div_ceil(blocks).max(1);
+    // What the microkernels of gemm take at once, rounded to the nearer side: the rest must be no wider than the others.
+    let (down, up) = (width / MICRO * MICRO, width.next_multiple_of(MICRO));
+    let rest_of = |width: usize| columns.saturating_sub((blocks - 1) * width);
+    let width = if down > 0 && rest_of(down) <= up { down } else { up };
+    (columns.div_ceil(width).min(blocks).max(1), width)
 }
 
 /// `out` `[rows, columns]` = `a` `[rows, depth]` times `b` `[depth, columns]` on this thread, added to `out` if `accumulate`.
@@ -194,6 +198,20 @@ mod tests {
 
     use super::*;
     use crate::random::Random;
+
+    #[test]
+    fn blocks_of_columns_share_the_work() {
+        assert_eq!(column_blocks(784, true), (4, 192));
+        assert_eq!(column_blocks(512, true), (2, 256));
+        assert_eq!(column_blocks(10, true), (1, 64));
+        for columns in 1..3000 {
+            for alone in [true, false] {
+                let (blocks, width) = column_blocks(columns, alone);
+                let rest = columns.checked_sub((blocks - 1) * width);
+                assert!(rest.is_some_and(|rest| (1..=width + MICRO).contains(&rest)), "{columns}: {blocks} of {width}");
+            }
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]

@@ -1,4 +1,4 @@
-//! New buffers without a pass that zeroes them, and one setting of the C allocator that training speed depends on.
+//! Large buffers at little cost: zeroed by the tasks that fill them, and kept by the C allocator.
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,9 +30,10 @@ impl<T: Copy + Default + Send + Sync> Fresh<T> {
         Self { values: Vec::with_capacity(len), len, opened: AtomicUsize::new(0) }
     }
 
-    /// The pieces of `size` values (the last one may be shorter), in their order.
+    /// The pieces of `size` values (the last one may be shorter), in their order; what was opened before counts no more.
     pub fn pieces(&mut self, size: usize) -> impl IndexedParallelIterator<Item = Piece<'_, T>> {
         let Self { values, len, opened } = self;
+        *opened.get_mut() = 0;
         let opened = &*opened;
         let room = &mut values.spare_capacity_mut()[..*len];
         room.par_chunks_mut(size.max(1)).map(move |values| Piece { values, opened })
@@ -44,8 +45,8 @@ impl<T: Copy + Default + Send + Sync> Fresh<T> {
     /// If a piece was not opened.
     pub fn finish(mut self) -> Vec<T> {
         assert_eq!(self.opened.load(Ordering::Relaxed), self.len, "every piece of a new buffer must be opened");
-        // SAFETY: pieces do not overlap and each can be opened once, so all `len` values have been written; the capacity is
-        // at least `len`.
+        // SAFETY: the pieces of one call of `pieces` do not overlap, each can be opened once, and the count begins anew with
+        // each call: so all `len` values have been written. The capacity is at least `len`.
         #[allow(unsafe_code)]
         unsafe {
             self.values.set_len(self.len);
@@ -114,6 +115,16 @@ mod tests {
     fn a_piece_that_was_not_opened_is_noticed() {
         let mut buffer = Fresh::<f32>::new(7);
         buffer.pieces(3).skip(1).for_each(|piece| piece.open().fill(1.0));
+        buffer.finish();
+    }
+
+    #[test]
+    #[should_panic(expected = "every piece")]
+    fn opening_the_same_piece_again_does_not_count() {
+        let mut buffer = Fresh::<f32>::new(8);
+        for _ in 0..2 {
+            buffer.pieces(4).take(1).for_each(|piece| piece.open().fill(1.0));
+        }
         buffer.finish();
     }
 

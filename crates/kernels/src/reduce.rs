@@ -9,6 +9,13 @@ use crate::simd::multiversion;
 /// Independent partial sums of one loop: enough for one AVX-512 register, so that the compiler may vectorise the sum.
 pub const LANES: usize = 16;
 
+/// How many partial sums of `len` values a pass may keep before it adds them: 16, fewer where they are large. It depends on
+/// the size alone, so that the order of the sums does.
+pub(crate) fn parts_of(len: usize) -> usize {
+    // 32 MiB in all, but enough tasks for some threads.
+    ((8 << 20) / len.max(1)).clamp(8, 16)
+}
+
 /// `out` = the sum of `parts` in their order.
 pub fn sum_of_parts(parts: &[Vec<f32>], out: &mut [f32]) {
     out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
@@ -47,9 +54,20 @@ fn sum_chunks(x: &[f32], f: impl Fn(&[f32]) -> f32 + Sync) -> f64 {
     sums.into_iter().map(f64::from).sum()
 }
 
-/// The smallest and the largest value; (0, 0) for an empty slice.
+/// The smallest and the largest value, both NaN if one is; (0, 0) for an empty slice.
 pub fn min_max(x: &[f32]) -> (f32, f32) {
-    x.par_chunks(CHUNK).map(min_max_block).reduce_with(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((0.0, 0.0))
+    let blocks = x.par_chunks(CHUNK).map(min_max_block);
+    blocks.reduce_with(|a, b| (smaller(a.0, b.0), larger(a.1, b.1))).unwrap_or((0.0, 0.0))
+}
+
+/// The smaller of two values, NaN if one is.
+fn smaller(a: f32, b: f32) -> f32 {
+    if a < b || a.is_nan() { a } else { b }
+}
+
+/// The larger of two values, NaN if one is.
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b || a.is_nan() { a } else { b }
 }
 
 multiversion! {
@@ -64,24 +82,38 @@ multiversion! {
             }
         }
         let low = low.into_iter().chain(rest.iter().copied()).fold(f32::INFINITY, f32::min);
-        (low, high.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max))
+        let high = high.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max);
+        // The comparisons above pass over a NaN; an infinity is an extreme already.
+        let nan = if low.is_finite() && high.is_finite() { sum_of_zeros(x) } else { sum_of_nans(x) };
+        (low + nan, high + nan)
     }
 }
 
-/// Smallest and largest value of each channel, and 0.
+/// Smallest and largest value of each channel, counting 0 in; the smallest is NaN if a value is.
 pub fn channel_ranges(x: &[f32], channels: Channels) -> Vec<(f32, f32)> {
     assert_eq!(x.len(), channels.len());
     let (mut low, mut high) = (vec![0.0f32; channels.channels], vec![0.0f32; channels.channels]);
     if channels.inner == 1 {
-        x.chunks(channels.channels.max(1)).for_each(|row| widen(row, &mut low, &mut high));
+        for row in x.chunks(channels.channels.max(1)) {
+            widen(row, &mut low, &mut high);
+            // A comparison passes over a NaN.
+            if sum_of_zeros(row).is_nan() {
+                low.iter_mut().zip(row).filter(|(_, x)| x.is_nan()).for_each(|(low, _)| *low = f32::NAN);
+            }
+        }
     } else {
         for (row, x) in x.chunks(channels.inner.max(1)).enumerate() {
             let (channel, (smallest, largest)) = (row % channels.channels, min_max_block(x));
-            low[channel] = low[channel].min(smallest);
-            high[channel] = high[channel].max(largest);
+            low[channel] = smaller(low[channel], smallest);
+            high[channel] = larger(high[channel], largest);
         }
     }
     low.into_iter().zip(high).collect()
+}
+
+/// NaN if a value is, else 0.
+fn sum_of_nans(x: &[f32]) -> f32 {
+    if x.iter().any(|x| x.is_nan()) { f32::NAN } else { 0.0 }
 }
 
 multiversion! {
@@ -146,7 +178,8 @@ pub fn all_finite(x: &[f32]) -> bool {
 }
 
 multiversion! {
-    fn sum_of_zeros(x: &[f32]) -> f32 {
+    /// NaN if a value is not finite, else 0.
+    pub(crate) fn sum_of_zeros(x: &[f32]) -> f32 {
         let (blocks, rest) = x.as_chunks::<LANES>();
         let mut lanes = [0.0; LANES];
         for block in blocks {
@@ -234,6 +267,20 @@ mod tests {
             let high = x.iter().copied().reduce(f32::max).unwrap_or(0.0);
             assert_eq!(min_max(&x), (low, high));
         }
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_number_is_not_passed_over() {
+        for (place, inner) in [(0, 1), (17, 1), (40, 7), (69, 35)] {
+            let mut x = normal(70);
+            x[place] = f32::NAN;
+            assert!(min_max(&x).0.is_nan());
+            let layout = Channels { outer: 70 / inner / 2, channels: 2, inner };
+            for (channel, range) in channel_ranges(&x, layout).into_iter().enumerate() {
+                assert_eq!(range.0.is_nan(), place / inner % 2 == channel);
+            }
+        }
+        assert_eq!(min_max(&[f32::INFINITY, 1.0]), (1.0, f32::INFINITY));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! size quantization", ICLR 2020.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -22,7 +23,7 @@ use crate::batch_norm::scale_rows;
 use crate::channel_rows::STRETCH;
 use crate::coded::{Coded, to_code};
 use crate::memory::Fresh;
-use crate::reduce::{LANES, add, sum_lanes};
+use crate::reduce::{LANES, add, sum_lanes, sum_of_zeros};
 use crate::simd::multiversion;
 
 /// What is added before the ReLU.
@@ -65,8 +66,13 @@ pub struct ReluQuantizer {
 pub enum Activations {
     /// Values, where there is no quantiser.
     Float(Vec<f32>),
-    /// Codes of the quantiser: value = code scale.
-    Coded(Vec<u8>),
+    /// Codes of the quantiser.
+    Coded {
+        /// value = code scale.
+        codes: Vec<u8>,
+        /// False if a value before the quantiser was not finite, which no code can tell.
+        finite: bool,
+    },
 }
 
 /// Gradients of the chain.
@@ -86,11 +92,11 @@ pub fn forward(x: &[f32], shortcut: Option<Shortcut>, quantizer: Option<ReluQuan
         y.pieces(CHUNK).enumerate().for_each(|(index, piece)| whole.chunk(index).relu(piece.open()));
         return Activations::Float(y.finish());
     };
-    let mut codes = Fresh::new(x.len());
+    let (mut codes, finite) = (Fresh::new(x.len()), AtomicBool::new(true));
     codes.pieces(CHUNK).enumerate().for_each(|(index, piece)| {
-        whole.chunk(index).codes(quantizer, &mut [0.0; STRETCH], piece.open());
+        finite.fetch_and(whole.chunk(index).codes(quantizer, &mut [0.0; STRETCH], piece.open()), Ordering::Relaxed);
     });
-    Activations::Coded(codes.finish())
+    Activations::Coded { codes: codes.finish(), finite: finite.into_inner() }
 }
 
 /// Gradients of [`forward`]; the one of the scale is times `factor`.
@@ -173,13 +179,16 @@ impl<'a> Sums<'a> {
         }
     }
 
-    /// `codes` = round(clamp(a / scale, 0, highest)); `scratch` is room for a.
-    pub fn codes(self, quantizer: ReluQuantizer, scratch: &mut [f32; STRETCH], codes: &mut [u8]) {
+    /// `codes` = round(clamp(a / scale, 0, highest)), and whether a is finite; `scratch` is room for a.
+    pub fn codes(self, quantizer: ReluQuantizer, scratch: &mut [f32; STRETCH], codes: &mut [u8]) -> bool {
+        let mut zeros = 0.0;
         for (sums, codes) in self.strips().zip(codes.chunks_mut(STRETCH)) {
             let a = &mut scratch[..codes.len()];
             sums.write(a);
             codes_block(a, quantizer.scale, quantizer.highest, codes);
+            zeros += sum_of_zeros(a);
         }
+        !f32::is_nan(zeros)
     }
 
     /// `out` = the gradient of a; `visit(x, gradient of a, share of the gradient of the scale)` sees each strip of it.
@@ -278,9 +287,12 @@ mod tests {
         let quantizer = Some(ReluQuantizer { scale: 0.5, highest: 3.0 });
         assert_eq!(forward(&x, None, None), Activations::Float(vec![0.0, 0.0, 0.3, 0.75, 1.25, 9.0]));
         // v = -2, 0, 0.6, 1.5, 2.5, 18
-        assert_eq!(forward(&x, None, quantizer), Activations::Coded(vec![0, 0, 1, 2, 2, 3]));
+        assert_eq!(forward(&x, None, quantizer), Activations::Coded { codes: vec![0, 0, 1, 2, 2, 3], finite: true });
         let one = Shortcut::Coded(Coded { codes: &[4; 6], lowest: -2.0, scale: 0.5 });
-        assert_eq!(forward(&x, Some(one), quantizer), Activations::Coded(vec![0, 2, 3, 3, 3, 3]));
+        assert_eq!(
+            forward(&x, Some(one), quantizer),
+            Activations::Coded { codes: vec![0, 2, 3, 3, 3, 3], finite: true }
+        );
 
         let gradient = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let plain = backward(&x, &gradient, None, None, 1.0);
@@ -294,7 +306,10 @@ mod tests {
     #[test]
     fn what_is_not_a_number_becomes_zero() {
         let quantizer = Some(ReluQuantizer { scale: 0.5, highest: 3.0 });
-        assert_eq!(forward(&[f32::NAN, f32::INFINITY], None, quantizer), Activations::Coded(vec![0, 3]));
+        for bad in [f32::NAN, f32::INFINITY] {
+            let found = forward(&[0.0, bad], None, quantizer);
+            assert!(matches!(found, Activations::Coded { finite: false, .. }), "{found:?}");
+        }
         let found = backward(&[f32::NAN, f32::INFINITY], &[1.0; 2], None, quantizer, 1.0);
         assert_eq!((found.input, found.scale), (vec![0.0; 2], 3.0));
     }
@@ -319,7 +334,7 @@ mod tests {
             let (bounds, one) = (Bounds::unsigned(bits), Channels::one(len));
             let quantizer = Some(ReluQuantizer { scale, highest: bounds.highest });
             let expected = fake_quant(&relu, &[scale], &[bounds], one);
-            let Activations::Coded(codes) = forward(&x, shortcut, quantizer) else { panic!("codes") };
+            let Activations::Coded { codes, finite: true } = forward(&x, shortcut, quantizer) else { panic!("codes") };
             prop_assert_eq!(&decode(Coded { codes: &codes, lowest: 0.0, scale }), &expected);
 
             let (expected, dscale) = lsq_backward(&relu, &gradient, &[scale], bounds, one, 0.1);

@@ -122,6 +122,14 @@ pub enum LabError {
         /// Output of the packed model.
         packed: f32,
     },
+    /// Threads that the system does not give.
+    #[error("no pool of {threads} threads: {problem}; set RAYON_NUM_THREADS lower")]
+    Threads {
+        /// Their number.
+        threads: usize,
+        /// What is wrong.
+        problem: String,
+    },
     /// The wrong kind of argument.
     #[error("{0}")]
     Usage(String),

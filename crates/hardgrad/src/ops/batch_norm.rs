@@ -64,7 +64,7 @@ pub fn batch_norm<const D: usize>(
 /// Sources: those of [`batch_norm()`] and [`relu`](super::relu()).
 ///
 /// # Panics
-/// If gamma or beta does not have one value a channel, or the shortcut another shape.
+/// If gamma or beta does not have one value a channel, or the shortcut another shape; as [`relu`](super::relu()) for the step.
 pub fn batch_norm_relu<const D: usize>(
     x: Tensor<D>,
     gamma: Tensor<1>,
@@ -138,7 +138,7 @@ pub fn batch_norm_folded<const D: usize>(x: Tensor<D>, multiplier: &[f32], offse
     tensor(y, dims)
 }
 
-/// [`batch_norm_folded`], then the addition of a shortcut, ReLU and a quantiser, as [`batch_norm_relu()`].
+/// [`batch_norm_folded`], then the addition of a shortcut, ReLU and a quantiser, as [`batch_norm_relu()`]; not differentiable.
 ///
 /// # Panics
 /// If multiplier or offset does not have one value a channel, or the shortcut another shape.

@@ -2,6 +2,7 @@ use burn::tensor::Tensor;
 use hardgrad_kernels::fake_quant::{self, Bounds, Channels};
 use hardgrad_kernels::lsq::lsq_backward;
 
+use super::relu::grid_scale;
 use super::{along, channels};
 use crate::coded::{Activation, CodedTensor};
 use crate::custom_gradient::{AnyRank, exactly, node};
@@ -35,7 +36,7 @@ pub fn lsq<const D: usize>(x: Tensor<D>, scale: Tensor<1>, bounds: Bounds, axis:
 /// [`lsq()`] with one scale, whose result is held as codes.
 ///
 /// # Panics
-/// If `bounds.highest` is 0, or the grid has more than 256 points.
+/// If `bounds.highest` is 0, the grid has more than 256 points, or there are several scales.
 pub fn lsq_coded<const D: usize>(x: Tensor<D>, scale: Tensor<1>, bounds: Bounds) -> Activation<D> {
     assert!(bounds.highest > 0.0, "lsq divides by the highest code: signed values need at least 2 bits");
     assert!(bounds.highest - bounds.lowest <= 255.0, "lsq_coded: a code is one byte, got {bounds:?}");
@@ -43,8 +44,9 @@ pub fn lsq_coded<const D: usize>(x: Tensor<D>, scale: Tensor<1>, bounds: Bounds)
         return composed(x, scale, bounds, None).into();
     }
     let (dims, steps) = (x.dims(), values(&scale));
-    let codes = profile::forward("lsq", || fake_quant::codes(&values(&x), steps[0], bounds));
-    let grid = (bounds.lowest as i32, (bounds.highest - bounds.lowest) as i32, steps[0]);
+    assert_eq!(steps.len(), 1, "lsq_coded: one step for all values");
+    let (codes, finite) = profile::forward("lsq", || fake_quant::codes(&values(&x), steps[0], bounds));
+    let grid = (bounds.lowest as i32, (bounds.highest - bounds.lowest) as i32, grid_scale(steps[0], finite));
     let places = [x.clone().into(), scale.into()];
     let channels = Channels::one(codes.len());
     CodedTensor::new(places, codes, dims, grid, gradients(x, steps, bounds, channels)).into()

@@ -20,7 +20,10 @@ pub struct LearnedStep {
 
 impl LearnedStep {
     pub(super) fn quantizer(&self) -> ReluQuantizer {
-        ReluQuantizer { scale: values(&self.scale)[0], highest: self.highest }
+        let (scale, highest) = (values(&self.scale), self.highest);
+        assert_eq!(scale.len(), 1, "a learned step behind a ReLU is one for all values");
+        assert!((1.0..=255.0).contains(&highest), "the highest code of a learned step must be 1 to 255, got {highest}");
+        ReluQuantizer { scale: scale[0], highest }
     }
 
     /// What the gradient of the scale is multiplied with; see [`lsq`](super::lsq()).
@@ -56,7 +59,7 @@ impl LearnedStep {
 /// ```
 ///
 /// # Panics
-/// If the shapes differ.
+/// If the shapes differ, or the step has several scales or a highest code that is not a whole number from 1 to 255.
 pub fn relu<const D: usize>(x: Tensor<D>, shortcut: Option<Activation<D>>, step: Option<LearnedStep>) -> Activation<D> {
     let dims = x.dims();
     if let Some(shortcut) = &shortcut {
@@ -96,12 +99,18 @@ pub(super) fn activation<const D: usize, const N: usize>(
     vjp: impl Fn(Tensor<D>, [bool; N]) -> [Option<AnyRank>; N] + Send + Sync + 'static,
 ) -> Activation<D> {
     match (y, quantizer) {
-        (Activations::Coded(codes), Some(ReluQuantizer { scale, highest })) => {
-            CodedTensor::new(inputs, codes, dims, (0, highest as i32, scale), vjp).into()
+        (Activations::Coded { codes, finite }, Some(ReluQuantizer { scale, highest })) => {
+            let grid = (0, highest as i32, grid_scale(scale, finite));
+            CodedTensor::new(inputs, codes, dims, grid, vjp).into()
         }
         (Activations::Float(y), _) => node(inputs, tensor(y, dims), vjp).into(),
-        (Activations::Coded(_), None) => unreachable!("codes come from a quantiser"),
+        (Activations::Coded { .. }, None) => unreachable!("codes come from a quantiser"),
     }
+}
+
+/// The scale of codes: not a number if a value that became a code was not finite, so that divergence shows in what reads them.
+pub(super) fn grid_scale(scale: f32, finite: bool) -> f32 {
+    if finite { scale } else { f32::NAN }
 }
 
 /// The place of a shortcut on the tape, or a constant where there is none.

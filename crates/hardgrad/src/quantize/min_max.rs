@@ -72,6 +72,10 @@ pub(super) fn grid_of_ranges(ranges: &[(f32, f32)], format: Format, zero_point: 
     let (lowest, scale) = ranges
         .iter()
         .map(|&(low, high)| {
+            if low.is_nan() {
+                // A value was not a number: neither is anything on this grid.
+                return (qmin, f32::NAN);
+            }
             let (low, high) = (low.min(0.0), high.max(0.0));
             let part = |value: f32, code: i32| if code == 0 { 0.0 } else { value / code as f32 };
             let scale = match zero_point {

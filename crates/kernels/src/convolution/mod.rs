@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use crate::coded::Coded;
 use crate::geometry::Conv2dShape;
 use crate::memory::Fresh;
-use crate::reduce::sum;
+use crate::reduce::{parts_of, sum};
 use crate::simd::multiversion;
 use crate::transpose::turn;
 use planes::{Planes, gather};
@@ -116,7 +116,7 @@ pub fn conv2d_backward(
     let batch = gradient.len() / shape.output_len();
     assert_eq!([images.len(), gradient.len()], [batch * shape.input_len(), batch * shape.output_len()]);
     assert_eq!(weight.len(), shape.weight_len());
-    let task = batch.div_ceil(PARTS).clamp(1, IMAGES_A_PART);
+    let task = batch.div_ceil(parts_of(shape.weight_len())).max(1);
     let scatter = wanted.input.then(|| InputGradient::new(weight, shape));
     let gather = (wanted.weight || wanted.bias).then(|| WeightGradient::new(shape, wanted));
     let mut input = Fresh::new(if wanted.input { gradient.len() / shape.output_len() * shape.input_len() } else { 0 });
@@ -149,10 +149,6 @@ pub fn conv2d_backward(
         bias: bias.filter(|_| wanted.bias),
     }
 }
-
-/// Tasks of a backward pass, and the most images that one handles; both fixed, so that the order of the sums is.
-const PARTS: usize = 16;
-const IMAGES_A_PART: usize = 8;
 
 /// Buffers that a thread uses again for each image.
 #[derive(Default)]

@@ -78,6 +78,7 @@ impl Planes {
         while planes.len() > BAND && planes.band > 1 {
             planes.band = planes.band.div_ceil(2);
         }
+        assert!(u32::try_from(planes.len()).is_ok(), "the planes of one row of outputs pass 2^32 values");
         planes
     }
 

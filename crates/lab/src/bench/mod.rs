@@ -15,7 +15,7 @@ use hardgrad::random::Random;
 use serde::Serialize;
 
 use crate::LabError;
-pub use scaling::{Sweep, picture, sweeps};
+pub use scaling::{Sweep, sweeps, write};
 
 /// One step of a workload; its result is used up inside.
 type Step = Box<dyn FnMut() + Send>;
@@ -155,7 +155,8 @@ pub fn profiles(only: &str, mut tell: impl FnMut(&str)) -> Vec<Profile> {
         .collect()
 }
 
-fn chosen(only: &str) -> impl Iterator<Item = &'static Workload> {
+/// The workloads whose name contains `only`.
+pub fn chosen(only: &str) -> impl Iterator<Item = &'static Workload> {
     WORKLOADS.iter().filter(move |workload| workload.name.contains(only))
 }
 

@@ -5,14 +5,15 @@
 //! ```
 //! Batch and channels: a convolution 3x3 of 16x16 images, forward and backward. Threads: the steps of ResNet-20. All sizes of a sweep take turns, and the fastest call of each counts, so that a disturbance meets all of them.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
 use super::{Step, operators, training};
-use crate::LabError;
 use crate::chart::{self, Chart, Panel, Scale, Series, Style};
+use crate::{LabError, files};
 
 /// One sweep over a size.
 #[derive(Clone, Debug, Serialize)]
@@ -30,16 +31,20 @@ const ROUNDS: usize = 5;
 /// Calls of a size in one round.
 const CALLS: usize = 3;
 
-/// The sweeps over batch, channels, and threads (up to those of the pool); `tell` hears what comes next.
+/// The sweeps over batch, channels, and (where the pool has more than one) threads; `tell` hears what comes next.
 ///
 /// # Errors
-/// If a pool of threads cannot be made.
+/// If the system does not give the threads.
 pub fn sweeps(mut tell: impl FnMut(&str)) -> Result<Vec<Sweep>, LabError> {
     tell("batch");
     let batch = sweep("batch", [32, 64, 128, 256, 512], |batch| layer(batch, 64))?;
     tell("channels");
     let channels = sweep("channels", [32, 64, 128, 256, 512], |channels| layer(16, channels))?;
     let mut found = vec![batch, channels];
+    // A single thread has nothing to be compared with.
+    if rayon::current_num_threads() == 1 {
+        return Ok(found);
+    }
     for (name, quantized) in [("threads, ResNet-20 fp32", false), ("threads, ResNet-20 w4a4", true)] {
         tell(name);
         found.push(sweep_threads(name, quantized)?);
@@ -63,7 +68,7 @@ fn sweep_threads(name: &'static str, quantized: bool) -> Result<Sweep, LabError>
     for _ in 0..ROUNDS {
         for threads in 1..=rayon::current_num_threads() {
             let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-            let pool = pool.map_err(|problem| LabError::Usage(format!("no pool of {threads} threads: {problem}")))?;
+            let pool = pool.map_err(|problem| LabError::Threads { threads, problem: problem.to_string() })?;
             let time = (0..CALLS).map(|_| pool.install(|| timed(&mut step))).min();
             best.extend(time.map(|time| (threads, time)));
         }
@@ -118,11 +123,19 @@ fn layer(batch: usize, channels: usize) -> Step {
     operators::convolution([batch, channels, SIDE, SIDE], [channels, channels, 3, 3], 1)
 }
 
-/// The sweeps as a picture.
+/// Writes `scaling.svg` and `scaling.json` into a folder.
 ///
 /// # Errors
-/// If the picture cannot be drawn.
-pub fn picture(sweeps: &[Sweep]) -> Result<String, LabError> {
+/// If a file cannot be written or the picture cannot be drawn.
+pub fn write(sweeps: &[Sweep], folder: &Path) -> Result<(), LabError> {
+    let picture = folder.join("scaling.svg");
+    let svg = to_svg(sweeps).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
+    let json = serde_json::to_string_pretty(sweeps).expect("plain numbers and names");
+    files::write_atomically(&folder.join("scaling.json"), json.as_bytes())?;
+    Ok(files::write_atomically(&picture, svg.as_bytes())?)
+}
+
+fn to_svg(sweeps: &[Sweep]) -> Result<String, String> {
     let panels = sweeps.iter().map(|sweep| {
         let points = sweep.points.iter().map(|(size, time)| (*size as f64, *time));
         let first = sweep.points.first().map_or(1.0, |(size, _)| *size as f64);
@@ -133,7 +146,7 @@ pub fn picture(sweeps: &[Sweep]) -> Result<String, LabError> {
             .with(Series::line("whole exponent", ends).style(Style::Dashed))
             .with(Series::line("measured", points))
     });
-    chart::draw(&Chart::new(panels)).map_err(LabError::Usage)
+    chart::draw(&Chart::new(panels))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn trainer<M: Module + 'static, const D: usize>(
             let loss = cross_entropy(forward(&model, x.clone()), &labels, 0.0);
             let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
             let gradients = parameters::gradients(&model, &mut gradients);
-            (optimizer.step(model, gradients, 1.0, |_| Rates { rate: 1e-3, weight_decay: 0.0 }), loss)
+            (optimizer.step(model, gradients, 1.0, |_| Rates { learning_rate: 1e-3, weight_decay: 0.0 }), loss)
         })?;
         model = Some(trained);
         Some(loss)

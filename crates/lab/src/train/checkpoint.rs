@@ -143,17 +143,13 @@ impl Checkpoint {
             let problem = "not a checkpoint of this version of hardgrad; train again".to_string();
             return Err(LabError::Damaged { path: path.to_path_buf(), problem });
         }
-        let mut first: BTreeMap<String, Vec<f32>> =
-            to_parameters(&file.tensors, MOMENTS[0]).into_iter().map(|moment| (moment.name, moment.values)).collect();
-        let moments = to_parameters(&file.tensors, MOMENTS[1])
-            .into_iter()
-            .filter_map(|second| Some((second.name.clone(), vec![first.remove(&second.name)?, second.values])))
-            .collect();
-        Ok(Self {
-            parameters: to_parameters(&file.tensors, PARAMETERS),
-            optimizer: Optimizer::resume(METHOD, file.description.step, moments),
-            position: file.description,
-        })
+        let mut moments: BTreeMap<String, Vec<Vec<f32>>> = BTreeMap::new();
+        for moment in MOMENTS.iter().flat_map(|prefix| to_parameters(&file.tensors, prefix)) {
+            moments.entry(moment.name).or_default().push(moment.values);
+        }
+        let optimizer = Optimizer::resume(METHOD, file.description.step, moments)
+            .map_err(|problem| LabError::Damaged { path: path.to_path_buf(), problem: problem.to_string() })?;
+        Ok(Self { parameters: to_parameters(&file.tensors, PARAMETERS), optimizer, position: file.description })
     }
 }
 
@@ -215,7 +211,7 @@ mod tests {
         for step in [1, 9, 10] {
             let position = Position { step, loss_sum: 0.3f64.to_bits(), ..position.clone() };
             let parameters = vec![parameter("a"), parameter("b")];
-            let optimizer = Optimizer::resume(METHOD, step, moments.clone().into());
+            let optimizer = Optimizer::resume(METHOD, step, moments.clone().into()).unwrap();
             let checkpoint = Checkpoint { position, parameters, optimizer };
             checkpoint.clone().save(&run).unwrap();
             last = Some(checkpoint);

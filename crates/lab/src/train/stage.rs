@@ -203,7 +203,7 @@ impl Trainer<'_> {
             // A learned scale or clipping bound.
             let range = name.contains("quantizer.");
             Rates {
-                rate: (if range { rate * training.range_rate_factor } else { rate }) as f32,
+                learning_rate: (if range { rate * training.range_rate_factor } else { rate }) as f32,
                 weight_decay: if name.ends_with("weight") { training.weight_decay as f32 } else { 0.0 },
             }
         };
