@@ -20,7 +20,10 @@ pub enum PackError {
         layer: String,
     },
     /// The input is float32.
-    #[error("layer {layer}: its input is not quantised; a packed model runs in integers, so give it 1 to 8 bits")]
+    #[error(
+        "layer {layer}: its input is not quantised by an input quantiser of its own; a packed model runs in integers, so give the \
+         layer one of 1 to 8 bits"
+    )]
     FloatInput {
         /// Its name.
         layer: String,

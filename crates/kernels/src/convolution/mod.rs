@@ -6,7 +6,7 @@
 //! dw[o, k] = sum over images and p of g[o, p] x[k at p]              dbias[o] = sum over images and p of g[o, p]
 //! ```
 //! Images `[batch, channels, height, width]`. No patch matrix is built: an image is copied once for each kernel column into
-//! planes ([`planes`]) in which a tap is an offset, and the sums ([`sums`], [`products`]) run over them in registers. The gradient
+//! planes (`planes`) in which a tap is an offset, and the sums (`sums`, `products`) run over them in registers. The gradient
 //! of the input is the same sum over planes of the output's gradient, one for each residue of the stride. Coded images are
 //! turned to floats on the way into the planes. Tasks are images or fixed groups of images, added in order.
 
@@ -170,7 +170,7 @@ fn at_least(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut buffer[start..start + len]
 }
 
-/// Room for planes and for the register that [`sums`] may read behind them.
+/// Room for planes and for the register that `sums` may read behind them.
 fn room<'a>(buffer: &'a mut Vec<f32>, planes: &Planes) -> &'a mut [f32] {
     at_least(buffer, planes.len() + WIDTH)
 }

@@ -37,9 +37,9 @@ const CALLS: usize = 3;
 /// If the system does not give the threads.
 pub fn sweeps(mut tell: impl FnMut(&str)) -> Result<Vec<Sweep>, LabError> {
     tell("batch");
-    let batch = sweep("batch", [32, 64, 128, 256, 512], |batch| layer(batch, 64))?;
+    let batch = sweep("batch", [32, 64, 128, 256, 512], |batch| layer(batch, 64));
     tell("channels");
-    let channels = sweep("channels", [32, 64, 128, 256, 512], |channels| layer(16, channels))?;
+    let channels = sweep("channels", [32, 64, 128, 256, 512], |channels| layer(16, channels));
     let mut found = vec![batch, channels];
     // A single thread has nothing to be compared with.
     if rayon::current_num_threads() == 1 {
@@ -52,14 +52,8 @@ pub fn sweeps(mut tell: impl FnMut(&str)) -> Result<Vec<Sweep>, LabError> {
     Ok(found)
 }
 
-fn sweep<const N: usize>(
-    name: &'static str,
-    sizes: [usize; N],
-    build: impl Fn(usize) -> Step,
-) -> Result<Sweep, LabError> {
-    let mut steps = sizes.map(|size| (size, build(size)));
-    let runs = steps.iter_mut().map(|(size, step)| (*size, Box::new(|| step()) as Box<dyn FnMut() + '_>));
-    Ok(fitted(name, fastest(runs.collect())))
+fn sweep<const N: usize>(name: &'static str, sizes: [usize; N], build: impl Fn(usize) -> Step) -> Sweep {
+    fitted(name, fastest(&mut sizes.map(|size| (size, build(size)))))
 }
 
 fn sweep_threads(name: &'static str, quantized: bool) -> Result<Sweep, LabError> {
@@ -82,7 +76,7 @@ fn sweep_threads(name: &'static str, quantized: bool) -> Result<Sweep, LabError>
 }
 
 /// The fastest call of each.
-fn fastest(mut runs: Vec<(usize, Box<dyn FnMut() + '_>)>) -> Vec<(usize, Duration)> {
+fn fastest(runs: &mut [(usize, Step)]) -> Vec<(usize, Duration)> {
     let mut best: Vec<(usize, Duration)> = runs.iter().map(|(size, _)| (*size, Duration::MAX)).collect();
     for _ in 0..ROUNDS {
         for ((_, run), (_, best)) in runs.iter_mut().zip(&mut best) {
