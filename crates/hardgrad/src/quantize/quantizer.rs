@@ -92,11 +92,10 @@ impl Quantizer {
 
     /// The values on the grid as codes, where the fused kernels can run; as floats before the delay is over.
     pub fn encode<const D: usize>(&self, x: Tensor<D>) -> Activation<D> {
-        if !self.is_active() {
-            return x.into();
-        }
         match &self.range {
-            Range::Lsq(range) if self.format.axis.is_none() => lsq_coded(x, range.step(), self.format.levels.into()),
+            Range::Lsq(range) if self.is_active() && self.format.axis.is_none() => {
+                lsq_coded(x, range.step(), self.format.levels.into())
+            }
             _ => match self.forward_with_grid(x.clone()) {
                 Some((y, grid)) => Activation::on_grid(y, &grid),
                 None => x.into(),
