@@ -49,6 +49,8 @@ mod slices;
 pub mod soft_threshold;
 pub mod surrogate;
 pub mod ternary;
+#[cfg(test)]
+mod threads;
 pub mod threshold_mask;
 pub mod token_select;
 pub mod top_k;

@@ -83,8 +83,9 @@ multiversion! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LENGTHS, assert_close, normal, same_for_threads};
+    use super::super::tests::{LENGTHS, assert_close, normal};
     use super::*;
+    use crate::threads::same_for_threads;
 
     const ADAM: Adam = Adam {
         rate: 0.1,

@@ -48,8 +48,9 @@ multiversion! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LENGTHS, normal, same_for_threads};
+    use super::super::tests::{LENGTHS, normal};
     use super::*;
+    use crate::threads::same_for_threads;
 
     #[test]
     fn norms_by_hand() {

@@ -56,8 +56,9 @@ multiversion! {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LENGTHS, assert_close, normal, same_for_threads};
+    use super::super::tests::{LENGTHS, assert_close, normal};
     use super::*;
+    use crate::threads::same_for_threads;
 
     const SGD: Sgd = Sgd { rate: 0.5, momentum: 0.5, nesterov: false, weight_decay: 0.0, gradient_factor: 1.0 };
 

@@ -187,9 +187,10 @@ fn add_seen(gradient: &[f32], area: f32, stride: usize, line: &mut [f32]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::{each_window, same_for_threads, shapes};
+    use super::super::tests::{each_window, shapes};
     use super::*;
     use crate::random::Random;
+    use crate::threads::same_for_threads;
 
     #[test]
     fn average_and_its_gradient() {

@@ -130,9 +130,10 @@ fn spread_line(gradient: &[f32], winners: &[u8], left: u8, line: &mut [[f32; 2]]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::{each_window, same_for_threads, shapes};
+    use super::super::tests::{each_window, shapes};
     use super::*;
     use crate::random::Random;
+    use crate::threads::same_for_threads;
 
     const SHAPE: Pool2dShape = Pool2dShape { height: 3, width: 5, kernel: [2, 2], stride: [2, 2] };
     const INPUT: [f32; 15] = [1., 5., 5., 0., 9., 5., 5., -1., 0., 9., 7., 7., 7., 7., 7.];
