@@ -110,11 +110,21 @@ pub fn write<M: Module>(module: M, parameters: Vec<Parameter>) -> Result<M, Para
 
 /// The module after `change(name, id, values)` of each parameter; values are changed in place where nothing shares them.
 pub fn update<M: Module>(module: M, change: impl FnMut(&str, ParamId, &mut [f32])) -> M {
-    struct Update<F> {
+    update_some(module, |_| true, change)
+}
+
+/// As [`update`], for the parameters that are `wanted` by their names; the others are not touched, nor copied.
+pub fn update_some<M: Module>(
+    module: M,
+    wanted: impl Fn(&str) -> bool,
+    change: impl FnMut(&str, ParamId, &mut [f32]),
+) -> M {
+    struct Update<W, F> {
         path: Path,
+        wanted: W,
         change: F,
     }
-    impl<F: FnMut(&str, ParamId, &mut [f32])> ModuleMapper for Update<F> {
+    impl<W: Fn(&str) -> bool, F: FnMut(&str, ParamId, &mut [f32])> ModuleMapper for Update<W, F> {
         fn enter_module(&mut self, name: &str, container: &str) {
             self.path.enter(name, container);
         }
@@ -123,10 +133,13 @@ pub fn update<M: Module>(module: M, change: impl FnMut(&str, ParamId, &mut [f32]
         }
         fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let (name, id) = (self.path.name(), parameter.id);
+            if !(self.wanted)(&name) {
+                return parameter;
+            }
             parameter.map(|tensor| in_place(tensor, |values| (self.change)(&name, id, values)))
         }
     }
-    module.map(&mut Update { path: Path::default(), change })
+    module.map(&mut Update { path: Path::default(), wanted, change })
 }
 
 /// Gradients of a module's parameters by their names, after a backward pass; parameters without a gradient have none.
@@ -156,19 +169,19 @@ pub fn gradients<M: Module>(module: &M, gradients: &mut GradientsParams) -> Vec<
 
 /// Where a visitor is in a module.
 #[derive(Default)]
-struct Path(Vec<Option<String>>);
+pub(crate) struct Path(Vec<Option<String>>);
 
 impl Path {
-    fn enter(&mut self, name: &str, container: &str) {
+    pub fn enter(&mut self, name: &str, container: &str) {
         // The variant of an enum is a matter of the code, not of the network.
         self.0.push((!container.starts_with("Enum:")).then(|| name.to_string()));
     }
 
-    fn exit(&mut self) {
+    pub fn exit(&mut self) {
         self.0.pop();
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         self.0.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(".")
     }
 }

@@ -35,6 +35,7 @@ pub mod matmul;
 pub mod memory;
 pub mod optimizer;
 pub mod pact;
+pub mod perturbation;
 pub mod pooling;
 pub mod quantized;
 pub mod quantized_relu;

@@ -77,6 +77,13 @@ impl Random {
         self.fill(out, normal_tile);
     }
 
+    /// Uniform values `first..first + TILE`; `first` is a multiple of 4.
+    pub(crate) fn uniform_values(&self, first: u64) -> [f32; TILE] {
+        let mut out = [0.0; TILE];
+        uniform_tile(self, first / 4, &mut out);
+        out
+    }
+
     fn fill(&self, out: &mut [f32], tile: impl Fn(&Self, u64, &mut [f32; TILE]) + Sync) {
         out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
             let (tiles, rest) = out.as_chunks_mut::<TILE>();
@@ -123,7 +130,7 @@ fn unit(word: u32) -> f32 {
 const BLOCKS: usize = 64;
 
 /// Words of [`BLOCKS`] blocks. A chunk of an elementwise loop holds a whole number of them.
-const TILE: usize = 4 * BLOCKS;
+pub(crate) const TILE: usize = 4 * BLOCKS;
 
 const _: () = assert!(CHUNK.is_multiple_of(TILE));
 

@@ -14,6 +14,7 @@ mod min_max;
 mod moving_average;
 mod pact;
 mod quantizer;
+mod recorder;
 mod weights;
 
 pub use clock::StepClock;
@@ -26,4 +27,5 @@ pub use min_max::MinMaxRange;
 pub use moving_average::MovingAverageRange;
 pub use pact::PactRange;
 pub use quantizer::{Quantizer, Range};
+pub(crate) use recorder::recorded;
 pub use weights::QuantizeWeights;

@@ -1,7 +1,10 @@
 use burn::module::{Module, Reparameterization};
 use burn::tensor::Tensor;
+use hardgrad_kernels::reduce::max_abs;
 
+use super::recorder::record;
 use crate::coded::Activation;
+use crate::flex::values;
 use crate::ops::{LearnedStep, lsq_coded};
 
 use super::{DorefaRange, FixedRange, Grid, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, StepClock};
@@ -125,6 +128,21 @@ impl Quantizer {
         }
     }
 
+    /// How far apart the values of `x` are that get neighbouring codes; the mean over the channels.
+    fn step<const D: usize>(&self, x: &Tensor<D>) -> f32 {
+        let grid = self.grid(x);
+        let mean = grid.scale.iter().sum::<f32>() / grid.scale.len() as f32;
+        let step = grid.spacing as f32 * mean;
+        match &self.range {
+            // Its weights are stretched: by 1/max abs(tanh(x)) at 0.
+            Range::Dorefa(_) if grid.spacing == 2 => match max_abs(&values(x)).tanh() {
+                0.0 => step,
+                largest => step * largest,
+            },
+            _ => step,
+        }
+    }
+
     /// False until the delay is over.
     pub fn is_active(&self) -> bool {
         self.start.clock.step() >= self.start.delay
@@ -153,6 +171,9 @@ impl Reparameterization for Quantizer {
     const NAME: &'static str = "quantizer";
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        self.forward(base)
+        match record(|| self.is_active().then(|| self.step(&base))) {
+            true => base,
+            false => self.forward(base),
+        }
     }
 }

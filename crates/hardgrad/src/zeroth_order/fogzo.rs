@@ -12,6 +12,41 @@
 //! Source: Yang and Aamodt, "Improving the straight-through estimator with zeroth-order information", NeurIPS 2025,
 //! arXiv 2510.23926.
 
+use super::{Combination, GradientMethod, Measured, Mix};
+
+/// Differences along directions that lean towards the straight-through gradient, as a method for modules.
+///
+/// beta falls linearly from 1 at the first guided step to `beta_min` at the last.
+///
+/// ```
+/// use hardgrad::zeroth_order::{Fogzo, GradientMethod, Mix};
+/// assert_eq!(Fogzo { beta_min: 0.99 }.mix(0.0), Mix { guide: 1.0, noise: 0.0 });
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Fogzo {
+    /// beta at the end, from 0 to 1.
+    pub beta_min: f64,
+}
+
+impl GradientMethod for Fogzo {
+    fn name(&self) -> &'static str {
+        "fogzo"
+    }
+
+    fn mix(&self, progress: f64) -> Mix {
+        // 1 - beta is what counts, and tiny.
+        let rest = progress * (1.0 - self.beta_min);
+        Mix { guide: (1.0 - rest).sqrt(), noise: rest.sqrt() }
+    }
+
+    fn combine(&self, measured: &Measured) -> Combination {
+        let Mix { guide, noise } = measured.mix;
+        let along_guide = guide * measured.mean(|direction| direction.sign * direction.slope);
+        let straight_through = if measured.norm > 0.0 { along_guide / measured.norm } else { 0.0 };
+        Combination { straight_through, noise: measured.along_noise(noise, |direction| direction.slope) }
+    }
+}
+
 /// Gradient of `loss` at `theta` (d values) from 2n values of it, along n directions guided by `straight_through`.
 ///
 /// - `straight_through`, d values: the gradient that a straight-through estimator gives; only its direction counts.

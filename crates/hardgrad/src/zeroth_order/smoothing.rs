@@ -1,0 +1,89 @@
+//! The noise that turns a hard function into the one that its straight-through estimator differentiates.
+//!
+//! ```text
+//! E h(x + width u) = the surrogate of h,   u of mean 0 and variance 1
+//! ```
+//! | hard function | surrogate | width | distribution of u |
+//! |---|---|---|---|
+//! | round | `identity` | 1/(2 sqrt 3) | uniform |
+//! | sign | `clipped` | 1/sqrt 3 | uniform |
+//! | sign | `tanh` | pi/sqrt 12 | logistic |
+//! | sign | `approx_sign` | 1/sqrt 6 | triangular |
+//!
+//! So a straight-through estimator is exact for a loss that is linear in h, seen through this noise; a zeroth-order gradient
+//! with the same noise looks at the same smoothed loss and needs no linearity.
+//!
+//! Source: Yang and Aamodt, NeurIPS 2025, arXiv 2510.23926.
+
+use std::f64::consts::PI;
+
+pub use hardgrad_kernels::perturbation::Noise;
+
+use crate::Surrogate;
+
+/// Width and distribution of the noise that belongs to a surrogate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Smoothing {
+    /// Standard deviation, in units of the quantiser's step (round) or of the argument (sign).
+    pub width: f64,
+    /// Distribution.
+    pub noise: Noise,
+}
+
+impl Smoothing {
+    /// Of rounding with the identity as its surrogate: every quantiser with more than two levels.
+    ///
+    /// ```
+    /// use hardgrad::zeroth_order::Smoothing;
+    /// assert!((Smoothing::round().width - 1.0 / 12f64.sqrt()).abs() < 1e-15);
+    /// ```
+    pub fn round() -> Self {
+        Self { width: 1.0 / 12f64.sqrt(), noise: Noise::Uniform }
+    }
+
+    /// Of the sign with this surrogate; none where no noise of finite variance makes one of the other.
+    ///
+    /// ```
+    /// use hardgrad::Surrogate;
+    /// use hardgrad::zeroth_order::Smoothing;
+    /// assert!(Smoothing::sign(Surrogate::Tanh).is_some() && Smoothing::sign(Surrogate::Identity).is_none());
+    /// ```
+    pub fn sign(surrogate: Surrogate) -> Option<Self> {
+        match surrogate {
+            Surrogate::Clipped => Some(Self { width: 1.0 / 3f64.sqrt(), noise: Noise::Uniform }),
+            Surrogate::Tanh => Some(Self { width: PI / 12f64.sqrt(), noise: Noise::Logistic }),
+            Surrogate::ApproxSign => Some(Self { width: 1.0 / 6f64.sqrt(), noise: Noise::Triangular }),
+            Surrogate::Identity | Surrogate::Relu | Surrogate::SwishSign { .. } | Surrogate::Ede { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// E h(x + width u) by the midpoint rule.
+    fn smoothed(h: fn(f64) -> f64, x: f64, Smoothing { width, noise }: Smoothing) -> f64 {
+        let (reach, steps) = (30.0, 600_000);
+        let step = 2.0 * reach / f64::from(steps);
+        let points = (0..steps).map(|index| -reach + (f64::from(index) + 0.5) * step);
+        points.map(|u| h(x + width * u) * noise.density(u) * step).sum()
+    }
+
+    #[test]
+    fn each_row_of_the_table_by_quadrature() {
+        let points = [-2.3, -1.0, -0.75, -0.2, 0.0, 0.31, 0.5, 0.9, 1.6];
+        for x in points {
+            let found = smoothed(f64::round_ties_even, x, Smoothing::round());
+            assert!((found - x).abs() < 1e-4, "round at {x}: {found}");
+        }
+        let sign = |x: f64| if x >= 0.0 { 1.0 } else { -1.0 };
+        for surrogate in [Surrogate::Clipped, Surrogate::Tanh, Surrogate::ApproxSign] {
+            let smoothing = Smoothing::sign(surrogate).unwrap();
+            for x in points {
+                let (found, expected) = (smoothed(sign, x, smoothing), f64::from(surrogate.value(x as f32)));
+                assert!((found - expected).abs() < 1e-4, "{} at {x}: {found}, expected {expected}", surrogate.name());
+            }
+        }
+    }
+}
