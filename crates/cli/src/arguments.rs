@@ -110,6 +110,10 @@ pub enum Verb {
         after_help = "Example: hardgrad compare --objective polynomial:p=1.5 --estimators reinmax,straight_through --seeds 3"
     )]
     Compare(CompareArguments),
+    /// Run a long experiment of docs/results.md; without a name, list them
+    #[command(after_help = "Examples:\n  hardgrad experiment\n  hardgrad experiment guidance --show\n  \
+                      hardgrad experiment guidance --data DIR --set network=binary_mlp --set seeds=3 --out results")]
+    Experiment(ExperimentArguments),
     /// List the estimators and objectives with their settings
     #[command(after_help = "Example: hardgrad estimators")]
     Estimators {
@@ -298,6 +302,28 @@ pub struct CompareArguments {
     pub categories: usize,
     /// Folder for compare.csv, compare.json and compare.svg
     #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct ExperimentArguments {
+    /// Experiment
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Print its default settings instead
+    #[arg(long, requires = "name", conflicts_with_all = ["data", "set", "out", "json"])]
+    pub show: bool,
+    /// Folder with the four IDX files, gz or raw; the embedded images without it
+    #[arg(long, value_name = "DIR", requires = "name")]
+    pub data: Option<PathBuf>,
+    /// One setting, such as seeds=3; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", requires = "name")]
+    pub set: Vec<String>,
+    /// Folder for tables (CSV, JSON) and pictures (SVG)
+    #[arg(long, value_name = "DIR", requires = "name")]
     pub out: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

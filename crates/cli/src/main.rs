@@ -14,13 +14,13 @@ use std::sync::{Mutex, PoisonError};
 use clap::Parser;
 use hardgrad_lab::operators::{self, OperatorError};
 use hardgrad_lab::{
-    Config, LabError, RECIPES, Start, TemperatureKind, TemperatureSchedule, bench, compare, data, diagnose,
+    Config, LabError, RECIPES, Start, TemperatureKind, TemperatureSchedule, bench, compare, data, diagnose, experiments,
 };
 use serde::Serialize;
 
 use arguments::{
-    Arguments, BenchArguments, CompareArguments, DataCommand, DiagnoseArguments, OpCommand, RecipesCommand, Schedule,
-    TrainArguments, Verb,
+    Arguments, BenchArguments, CompareArguments, DataCommand, DiagnoseArguments, ExperimentArguments, OpCommand,
+    RecipesCommand, Schedule, TrainArguments, Verb,
 };
 
 fn main() -> ExitCode {
@@ -86,6 +86,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Diagnose(arguments) => diagnose(arguments),
         Verb::Compare(arguments) => compare(arguments),
+        Verb::Experiment(arguments) => experiment(arguments),
         Verb::Estimators { json } => show(&tables::estimators_json(), json, |_| tables::estimators()),
         Verb::Plots { out } => {
             let count = hardgrad_lab::write_operator_plots(&out)?;
@@ -196,6 +197,31 @@ fn compare(arguments: CompareArguments) -> Result<(), Failure> {
         compare::write(&comparison, folder)?;
     }
     show(&comparison, arguments.json, tables::comparison)
+}
+
+fn experiment(arguments: ExperimentArguments) -> Result<(), Failure> {
+    let Some(name) = &arguments.name else {
+        return show(&experiments::EXPERIMENTS, arguments.json, |list| tables::experiments(list));
+    };
+    let experiment = experiments::by_name(name)?;
+    if arguments.show {
+        return print(experiment.settings().trim_end());
+    }
+    let data = data::load(arguments.data.as_deref()).map_err(LabError::from)?;
+    prepare(&arguments.out)?;
+    let bar = Mutex::new(progress::Counter::default());
+    let with = |act: &dyn Fn(&mut progress::Counter)| act(&mut bar.lock().unwrap_or_else(PoisonError::into_inner));
+    let result = experiment.run(&arguments.set, data, &|event| match event {
+        experiments::Progress::Begin(count) => with(&|bar| bar.begin(count, "pieces")),
+        experiments::Progress::Done(count) => with(&|bar| bar.advance(count)),
+        experiments::Progress::Note(text) => with(&|bar| bar.line(&text)),
+    });
+    with(&|bar| bar.finish());
+    let finished = result?;
+    if let Some(folder) = &arguments.out {
+        experiments::write(&finished, folder)?;
+    }
+    show(&finished.to_json(), arguments.json, |_| tables::experiment(&finished))
 }
 
 fn bench(arguments: BenchArguments) -> Result<(), Failure> {

@@ -73,6 +73,13 @@ impl Counter {
         }
     }
 
+    pub fn line(&self, text: &str) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| print(text)),
+            None => print(text),
+        }
+    }
+
     pub fn advance(&self, by: u64) {
         if let Some(bar) = &self.0 {
             bar.inc(by);

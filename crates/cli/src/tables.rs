@@ -7,6 +7,7 @@ use hardgrad_lab::bench::{Profile, Sweep, Timings};
 use hardgrad_lab::compare::Comparison;
 use hardgrad_lab::data::{CheckReport, KnownSet};
 use hardgrad_lab::diagnose::{Diagnosis, Interval, OPERATOR_METHODS};
+use hardgrad_lab::experiments::{Experiment, Finished};
 use hardgrad_lab::objectives::OBJECTIVES;
 use hardgrad_lab::operators::Operator;
 use hardgrad_lab::{ESTIMATORS, Evaluation, Export, Inspection, Prediction, Recipe, Setting, Summary};
@@ -48,6 +49,22 @@ pub fn summary(summary: &Summary) -> String {
     }
     let checked = if summary.data_verified { "checksums hold" } else { "not a known set" };
     text + &format!("\ndata: {} ({checked})\nrun folder: {}", summary.data, summary.folder.display())
+}
+
+pub fn experiments(list: &[Experiment]) -> String {
+    let rows = list.iter().map(|experiment| vec![experiment.name.to_string(), experiment.summary.to_string()]);
+    table(&["experiment", "what it asks"], 2, rows).to_string()
+}
+
+/// The first table; the others go to files.
+pub fn experiment(finished: &Finished) -> String {
+    let mut text = String::new();
+    if let Some(found) = finished.report.tables.first() {
+        let header: Vec<&str> = found.header.iter().map(String::as_str).collect();
+        text += &table(&header, 1, found.rows.iter().cloned()).to_string();
+    }
+    let notes: String = finished.report.notes.iter().map(|note| format!("\n{note}")).collect();
+    format!("{text}{notes}\ndata: {}", finished.data)
 }
 
 pub fn evaluation(evaluation: &Evaluation) -> String {

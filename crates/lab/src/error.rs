@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use hardgrad::categorical::CategoricalError;
 use hardgrad::layers::PackError;
 use hardgrad::parameters::ParameterError;
+use hardgrad::zeroth_order::ZerothOrderError;
 use hardgrad_runtime::PackedError;
 use thiserror::Error;
 
@@ -23,6 +24,9 @@ pub enum LabError {
     /// An estimator.
     #[error(transparent)]
     Estimator(#[from] CategoricalError),
+    /// Guidance of gradients.
+    #[error(transparent)]
+    ZerothOrder(#[from] ZerothOrderError),
     /// A picture that could not be drawn.
     #[error("{}: the picture cannot be drawn: {problem}", path.display())]
     Picture {
@@ -148,6 +152,7 @@ impl LabError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Config(_) | Self::RunExists { .. } | Self::Usage(_) | Self::Objective(_) => true,
+            Self::ZerothOrder(error) => !matches!(error, ZerothOrderError::NotFinite),
             // What a run meets on its way is a failure; names, settings and sizes are the caller's.
             Self::Estimator(error) => {
                 !matches!(error, CategoricalError::NotFinite { .. } | CategoricalError::CostShape { .. })

@@ -30,6 +30,8 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use thiserror::Error;
 
+use crate::ops::ReluSurrogate;
+
 /// The density of a standard normal value at 0.
 const DENSITY: f64 = 0.398_942_280_401_432_7;
 
@@ -44,8 +46,8 @@ const PARALLEL: f64 = 4.0 * f64::EPSILON;
 /// ```
 /// use hardgrad::theory::TwoLayer;
 ///
-/// // The spurious minimum of the teacher v* = (1, 0.5): the angle is pi and v = 2 sum(v*)/(m + 1) - v*.
-/// let network = TwoLayer::new(&[0.0, 0.5], &[-1.0, 0.0], &[1.0, 0.5], &[1.0, 0.0]).unwrap();
+/// // The spurious minimum of the teacher v* = (2, -0.5): the angle is pi and v = 2 sum(v*)/(m + 1) - v*.
+/// let network = TwoLayer::new(&[-1.0, 1.5], &[-1.0, 0.0], &[2.0, -0.5], &[1.0, 0.0]).unwrap();
 /// assert_eq!(network.loss(), 0.375);
 /// assert_eq!(network.coarse_relu(), [0.0, 0.0]);
 /// assert!(network.coarse_identity()[0] < 0.0);
@@ -135,6 +137,15 @@ impl<'a> TwoLayer<'a> {
     pub fn gradient_w(&self) -> Vec<f64> {
         let scale = -self.agreement() / (2.0 * PI * self.norm);
         self.turn.iter().map(|e| scale * e).collect()
+    }
+
+    /// Expected coarse gradient for w with this surrogate in place of the step, n values.
+    pub fn coarse(&self, surrogate: ReluSurrogate) -> Vec<f64> {
+        match surrogate {
+            ReluSurrogate::Identity => self.coarse_identity(),
+            ReluSurrogate::Relu => self.coarse_relu(),
+            ReluSurrogate::ClippedRelu => self.coarse_clipped_relu(),
+        }
     }
 
     /// Expected coarse gradient for w with the identity in place of the step, n values.

@@ -2,7 +2,6 @@
 //!
 //! A workload is built once; then its step runs three times unmeasured, and at least ten times and one second measured.
 
-mod networks;
 mod operators;
 mod scaling;
 mod training;

@@ -5,34 +5,69 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use hardgrad::optim::{Method, Optimizer, Rates};
 use hardgrad::parameters;
+use hardgrad::quantize::{QuantizerConfig, RangeMethod};
 
-use super::networks::{LeNet, Mlp, ResNet20, Vit};
 use super::{Step, normal};
+use crate::networks::{CLASSES, LeNet, Mlp, Quantizers, ResNet20, Vit};
 use crate::train::cross_entropy;
 
 /// Images of a batch.
 const BATCH: usize = 128;
-/// Classes; the target of image i is i modulo this.
-pub(super) const CLASSES: usize = 10;
+/// Bits of weights and activations in the quantised forms.
+const BITS: u32 = 4;
+
+/// Weights from their largest magnitude, one scale a tensor; the output of each ReLU with a learned step.
+fn quantizers(quantized: bool) -> Quantizers {
+    let weights = QuantizerConfig { range: RangeMethod::MinMax, per_channel: false, ..QuantizerConfig::weights(BITS) };
+    match quantized {
+        true => Quantizers { weights: Some(weights), activations: Some(QuantizerConfig::activations(BITS)) },
+        false => Quantizers::default(),
+    }
+}
+
+/// Weights from their largest magnitude, a scale a channel; the inputs of the linear layers with a learned step.
+fn quantizers_of_inputs(quantized: bool) -> Quantizers {
+    let Quantizers { weights, activations } = quantizers(quantized);
+    Quantizers {
+        weights: weights.map(|weights| QuantizerConfig { per_channel: true, ..weights }),
+        activations: activations.map(|activations| QuantizerConfig { signed: true, ..activations }),
+    }
+}
+
+fn mlp_of(quantized: bool) -> Mlp {
+    Mlp::new(&[784, 512, 512, CLASSES], &quantizers(quantized))
+}
+
+fn lenet_of(quantized: bool) -> LeNet {
+    LeNet::new([32, 64], 512, &quantizers(quantized))
+}
+
+fn resnet20_of(quantized: bool) -> ResNet20 {
+    ResNet20::new(&quantizers(quantized))
+}
+
+fn vit_of(quantized: bool) -> Vit {
+    Vit::new(48, [192, 3, 4], &quantizers_of_inputs(quantized))
+}
 
 /// Perceptron 784-512-512-10.
 pub(super) fn mlp(quantized: bool) -> Step {
-    step(Mlp::new(quantized), normal([BATCH, 784], 0), Mlp::forward)
+    step(mlp_of(quantized), normal([BATCH, 784], 0), Mlp::forward)
 }
 
 /// Two convolutions 5x5 with max pooling, two linear layers.
 pub(super) fn lenet(quantized: bool) -> Step {
-    step(LeNet::new(quantized), normal([BATCH, 1, 28, 28], 0), LeNet::forward)
+    step(lenet_of(quantized), normal([BATCH, 1, 28, 28], 0), LeNet::forward)
 }
 
 /// The residual network of 20 layers for images of 32 x 32 pixels.
 pub(super) fn resnet20(quantized: bool) -> Step {
-    step(ResNet20::new(quantized), normal([BATCH, 3, 32, 32], 0), ResNet20::forward)
+    step(resnet20_of(quantized), normal([BATCH, 3, 32, 32], 0), ResNet20::forward)
 }
 
 /// A vision transformer of four layers over 64 patches of 48 values.
 pub(super) fn vit(quantized: bool) -> Step {
-    step(Vit::new(quantized), normal([BATCH, 64, 48], 0), Vit::forward)
+    step(vit_of(quantized), normal([BATCH, 64, 48], 0), Vit::forward)
 }
 
 fn step<M: Module + 'static, const D: usize>(model: M, x: Tensor<D>, forward: fn(&M, Tensor<D>) -> Tensor<2>) -> Step {
@@ -131,10 +166,10 @@ mod tests {
 
     #[test]
     fn float_networks_train_alike_with_fused_and_composed_operators() {
-        check(Mlp::new(false), [16, 784], Mlp::forward, FLOAT);
-        check(LeNet::new(false), [6, 1, 28, 28], LeNet::forward, FLOAT);
-        check(ResNet20::new(false), [4, 3, 32, 32], ResNet20::forward, FLOAT);
-        check(Vit::new(false), [2, 64, 48], Vit::forward, FLOAT);
+        check(mlp_of(false), [16, 784], Mlp::forward, FLOAT);
+        check(lenet_of(false), [6, 1, 28, 28], LeNet::forward, FLOAT);
+        check(resnet20_of(false), [4, 3, 32, 32], ResNet20::forward, FLOAT);
+        check(vit_of(false), [2, 64, 48], Vit::forward, FLOAT);
     }
 
     /// Now and then rounding moves a value over a tie or a corner, and from then on the codes are others. In four draws of the
@@ -144,9 +179,9 @@ mod tests {
 
     #[test]
     fn quantised_networks_train_alike_with_fused_and_composed_operators() {
-        check(Mlp::new(true), [16, 784], Mlp::forward, QUANTIZED);
-        check(LeNet::new(true), [6, 1, 28, 28], LeNet::forward, QUANTIZED);
-        check(ResNet20::new(true), [4, 3, 32, 32], ResNet20::forward, QUANTIZED);
-        check(Vit::new(true), [2, 64, 48], Vit::forward, QUANTIZED);
+        check(mlp_of(true), [16, 784], Mlp::forward, QUANTIZED);
+        check(lenet_of(true), [6, 1, 28, 28], LeNet::forward, QUANTIZED);
+        check(resnet20_of(true), [4, 3, 32, 32], ResNet20::forward, QUANTIZED);
+        check(vit_of(true), [2, 64, 48], Vit::forward, QUANTIZED);
     }
 }

@@ -1,5 +1,7 @@
 //! The settings of a run: complete defaults, changed by a TOML file and by `key=value` pairs.
 
+pub(crate) mod changes;
+
 use std::path::Path;
 
 use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, Role};
@@ -9,6 +11,7 @@ use thiserror::Error;
 use toml::{Table, Value};
 
 use crate::RECIPES;
+use changes::{nearest, one_line};
 
 /// All settings of a run; [`Config::to_toml`] prints them and [`Config::from_toml`] takes them back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -263,33 +266,13 @@ impl Config {
     /// The config after `key=value` changes; a value is TOML, or a string where it is not.
     pub fn with_changes(self, changes: &[String]) -> Result<Self, ConfigError> {
         changes.iter().try_fold(self, |config, change| {
-            let source_name = format!("--set {change}");
-            let Some((key, value)) = change.split_once('=') else {
-                let problem = "expected key=value, such as training.batch_size=64".to_string();
-                return Err(ConfigError::Syntax { source_name, problem });
-            };
-            let (key, value) = (key.trim(), value.trim());
-            let value = format!("value = {value}")
-                .parse::<Table>()
-                .ok()
-                .and_then(|mut table| table.remove("value"))
-                .unwrap_or_else(|| Value::String(value.to_string()));
-            let given =
-                key.rsplit('.').fold(value, |value, part| Value::Table(Table::from_iter([(part.to_string(), value)])));
-            match given {
-                Value::Table(given) => config.changed(given, &source_name),
-                _ => Ok(config),
-            }
+            let (given, source_name) = changes::parse(change)?;
+            config.changed(given, &source_name)
         })
     }
 
     fn changed(self, given: Table, source_name: &str) -> Result<Self, ConfigError> {
-        let mut table = Table::try_from(&self).expect("a config holds only what TOML can");
-        merge(&mut table, given, "", source_name)?;
-        table.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
-            source_name: source_name.to_string(),
-            problem: one_line(error.message()),
-        })
+        changes::changed(&self, given, source_name, Self::default().keys())
     }
 
     /// Fails where a value is out of its range.
@@ -406,45 +389,6 @@ fn out_of_range(key: &'static str, expected: &str, found: impl ToString) -> Conf
     ConfigError::Range { key, expected: expected.to_string(), found: found.to_string() }
 }
 
-/// Puts `given` over `known`, which has every key that may be given.
-fn merge(known: &mut Table, given: Table, path: &str, source_name: &str) -> Result<(), ConfigError> {
-    for (name, value) in given {
-        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        let Some(old) = known.get_mut(&name) else {
-            let keys = known.keys().map(|name| if path.is_empty() { name.clone() } else { format!("{path}.{name}") });
-            let everywhere = keys.chain(Config::default().keys());
-            let nearest = nearest(&key, everywhere);
-            return Err(ConfigError::UnknownKey { source_name: source_name.to_string(), key, nearest });
-        };
-        let wrong = |expected, found: &Value| ConfigError::Type {
-            source_name: source_name.to_string(),
-            key: key.clone(),
-            expected,
-            found: found.to_string(),
-        };
-        match (old, value) {
-            (Value::Table(old), Value::Table(value)) => merge(old, value, &key, source_name)?,
-            (Value::Table(_), value) => return Err(wrong("a section", &value)),
-            (old @ Value::Float(_), Value::Integer(value)) => *old = Value::Float(value as f64),
-            (old @ Value::Float(_), value @ Value::Float(_))
-            | (old @ Value::Boolean(_), value @ Value::Boolean(_))
-            | (old @ Value::String(_), value @ Value::String(_)) => *old = value,
-            (old @ Value::Integer(_), Value::Integer(value)) if value >= 0 => *old = Value::Integer(value),
-            (old @ Value::Array(_), Value::Array(value))
-                if value.iter().all(|v| v.as_integer().is_some_and(|v| v >= 0)) =>
-            {
-                *old = Value::Array(value);
-            }
-            (Value::Float(_), value) => return Err(wrong("a number", &value)),
-            (Value::Integer(_), value) => return Err(wrong("a whole number of at least 0", &value)),
-            (Value::Boolean(_), value) => return Err(wrong("true or false", &value)),
-            (Value::String(_), value) => return Err(wrong("a string", &value)),
-            (_, value) => return Err(wrong("a list of whole numbers", &value)),
-        }
-    }
-    Ok(())
-}
-
 impl Config {
     /// The first key whose value differs from that of `other`.
     pub(crate) fn first_difference(&self, other: &Self) -> Option<String> {
@@ -470,25 +414,6 @@ impl Config {
         }
         keys
     }
-}
-
-/// The known name most like `name`, if one is at all.
-fn nearest(name: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_string();
-    known
-        .into_iter()
-        .map(|known| {
-            let likeness =
-                |a: &str, b: &str| strsim::jaro_winkler(a, b).max(strsim::normalized_damerau_levenshtein(a, b));
-            (likeness(name, &known).max(likeness(&last(name), &last(&known))), known)
-        })
-        .filter(|(likeness, _)| *likeness > 0.65)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
-}
-
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -1,0 +1,121 @@
+//! Settings changed by tables and by `key=value` pairs: nothing but known keys, each with a value of its type.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use super::ConfigError;
+
+/// The settings after those of `given`; `everywhere` are the keys that a misspelt one may have meant.
+pub(crate) fn changed<T: Serialize + DeserializeOwned>(
+    settings: &T,
+    given: Table,
+    source_name: &str,
+    everywhere: Vec<String>,
+) -> Result<T, ConfigError> {
+    let mut table = Table::try_from(settings).expect("settings hold only what TOML can");
+    merge(&mut table, given, "", source_name, &everywhere)?;
+    table.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        source_name: source_name.to_string(),
+        problem: one_line(error.message()),
+    })
+}
+
+/// The table that a change `key=value` stands for, and its name in errors; a value is TOML, or a string where it is not.
+pub(crate) fn parse(change: &str) -> Result<(Table, String), ConfigError> {
+    let source_name = format!("--set {change}");
+    let Some((key, value)) = change.split_once('=') else {
+        let problem = "expected key=value, such as training.batch_size=64".to_string();
+        return Err(ConfigError::Syntax { source_name, problem });
+    };
+    let (key, value) = (key.trim(), value.trim());
+    let value = format!("value = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(value.to_string()));
+    let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+    let inner = rest.map_or(value.clone(), |rest| {
+        rest.rsplit('.').fold(value, |value, part| Value::Table(Table::from_iter([(part.to_string(), value)])))
+    });
+    Ok((Table::from_iter([(first.to_string(), inner)]), source_name))
+}
+
+/// Puts `given` over `known`, which has every key that may be given.
+fn merge(
+    known: &mut Table,
+    given: Table,
+    path: &str,
+    source_name: &str,
+    everywhere: &[String],
+) -> Result<(), ConfigError> {
+    for (name, value) in given {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let Some(old) = known.get_mut(&name) else {
+            let keys = known.keys().map(|name| if path.is_empty() { name.clone() } else { format!("{path}.{name}") });
+            let nearest = nearest(&key, keys.chain(everywhere.iter().cloned()));
+            return Err(ConfigError::UnknownKey { source_name: source_name.to_string(), key, nearest });
+        };
+        let wrong = |expected, found: &Value| ConfigError::Type {
+            source_name: source_name.to_string(),
+            key: key.clone(),
+            expected,
+            found: found.to_string(),
+        };
+        match (old, value) {
+            (Value::Table(old), Value::Table(value)) => merge(old, value, &key, source_name, everywhere)?,
+            (Value::Table(_), value) => return Err(wrong("a section", &value)),
+            (old @ Value::Float(_), Value::Integer(value)) => *old = Value::Float(value as f64),
+            (old @ Value::Float(_), value @ Value::Float(_))
+            | (old @ Value::Boolean(_), value @ Value::Boolean(_))
+            | (old @ Value::String(_), value @ Value::String(_)) => *old = value,
+            (old @ Value::Integer(_), Value::Integer(value)) if value >= 0 => *old = Value::Integer(value),
+            (Value::Array(old), Value::Array(value)) => {
+                let (kind, expected) = kind(old);
+                let found = Value::Array(value.clone());
+                *old = value.into_iter().map(kind).collect::<Option<_>>().ok_or_else(|| wrong(expected, &found))?;
+            }
+            (Value::Float(_), value) => return Err(wrong("a number", &value)),
+            (Value::Integer(_), value) => return Err(wrong("a whole number of at least 0", &value)),
+            (Value::Boolean(_), value) => return Err(wrong("true or false", &value)),
+            (Value::String(_), value) => return Err(wrong("a string", &value)),
+            (Value::Array(old), value) => return Err(wrong(kind(old).1, &value)),
+            (_, value) => return Err(wrong("as it is in the defaults", &value)),
+        }
+    }
+    Ok(())
+}
+
+/// What the items of a list become, and the words for such a list.
+fn kind(items: &[Value]) -> (fn(Value) -> Option<Value>, &'static str) {
+    match items.first() {
+        Some(Value::Float(_)) => {
+            let number = |value: Value| match value {
+                Value::Integer(value) => Some(Value::Float(value as f64)),
+                value => Some(value).filter(Value::is_float),
+            };
+            (number, "a list of numbers")
+        }
+        Some(Value::String(_)) => (|value| Some(value).filter(Value::is_str), "a list of strings"),
+        _ => (|value| Some(value).filter(|v| v.as_integer().is_some_and(|v| v >= 0)), "a list of whole numbers"),
+    }
+}
+
+/// The known name most like `name`, if one is at all.
+pub(crate) fn nearest(name: &str, known: impl IntoIterator<Item = String>) -> Option<String> {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_string();
+    known
+        .into_iter()
+        .map(|known| {
+            let likeness =
+                |a: &str, b: &str| strsim::jaro_winkler(a, b).max(strsim::normalized_damerau_levenshtein(a, b));
+            (likeness(name, &known).max(likeness(&last(name), &last(&known))), known)
+        })
+        .filter(|(likeness, _)| *likeness > 0.65)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,54 @@
+//! Means and spreads over seeds.
+
+use std::fmt;
+
+/// Mean, sample standard deviation and standard error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spread {
+    pub mean: f64,
+    pub deviation: f64,
+    pub error: f64,
+}
+
+impl Spread {
+    /// Of at least one value; spreads of one value are 0.
+    pub fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (squares / (count - 1.0).max(1.0)).sqrt();
+        Self { mean, deviation, error: deviation / count.sqrt() }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:.4} ± {:.4}", self.mean, self.deviation)
+    }
+}
+
+/// Mean difference of runs with the same seeds, and its standard error.
+pub(super) struct Paired(Spread);
+
+pub(super) fn paired(found: &[f64], reference: &[f64]) -> Paired {
+    Paired(Spread::of(&found.iter().zip(reference).map(|(found, reference)| found - reference).collect::<Vec<_>>()))
+}
+
+impl fmt::Display for Paired {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:+.4} (se {:.4})", self.0.mean, self.0.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_by_hand() {
+        let spread = Spread::of(&[1.0, 2.0, 3.0, 6.0]);
+        assert_eq!((spread.mean, spread.error), (3.0, (14f64 / 3.0).sqrt() / 2.0));
+        assert_eq!(Spread::of(&[5.0]).deviation, 0.0);
+        assert_eq!(paired(&[1.0, 2.5], &[2.0, 2.0]).to_string(), "-0.2500 (se 0.7500)");
+    }
+}

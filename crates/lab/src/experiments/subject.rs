@@ -1,0 +1,178 @@
+//! The networks that experiments train, each by name.
+
+use std::sync::{Mutex, PoisonError};
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Distribution, Tensor};
+use hardgrad::Surrogate;
+use hardgrad::ops::{Bounds, Rule, fake_quant, linear, sign};
+use hardgrad::parameters;
+use hardgrad::quantize::QuantizerConfig;
+use hardgrad::zeroth_order::{Perturbed, Smoothing, quantized};
+
+use crate::networks::{CLASSES, LeNet, Mlp, Quantizers, Vit};
+
+/// A network that takes rows of 28 x 28 pixels.
+pub(super) trait Subject: Module + 'static {
+    /// A network whose weights follow from the seed.
+    fn new(seed: u64) -> Self;
+
+    /// Logits of images `[batch, 784]`.
+    fn logits(&self, images: Tensor<2>) -> Tensor<2>;
+
+    /// The parameters behind hard functions.
+    fn perturbed(&self) -> Vec<Perturbed> {
+        quantized(self)
+    }
+}
+
+/// Burn draws first weights from one generator for all threads.
+static GENERATOR: Mutex<()> = Mutex::new(());
+
+/// A network drawn from `seed`, whatever other threads draw.
+pub(super) fn drawn<M: Module>(seed: u64, make: impl FnOnce() -> M) -> M {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    Device::flex().seed(seed);
+    let network = make();
+    // Reads, and so draws, all that is still to be drawn.
+    let _ = parameters::read(&network);
+    network
+}
+
+/// A trainable parameter, uniform within `bound` of 0.
+fn uniform<const D: usize>(shape: [usize; D], bound: f64) -> Param<Tensor<D>> {
+    let values = Tensor::<D>::random(shape, Distribution::Uniform(-bound, bound), &Device::flex());
+    Param::from_tensor(Tensor::from_data(values.into_data(), &Device::flex().autodiff()))
+}
+
+/// 784-10-10 with ReLU: all 7,960 weights and biases have 2 bits, on the fixed grid (-1.5, -0.5, 0.5, 1.5) times a scale a
+/// layer, with the identity as surrogate.
+#[derive(Module, Debug)]
+pub(super) struct Perceptron {
+    weights: Vec<Param<Tensor<2>>>,
+    biases: Vec<Param<Tensor<1>>>,
+}
+
+/// The scales of the two layers of a [`Perceptron`].
+pub(super) const PERCEPTRON_SCALES: [f32; 2] = [0.1, 0.5];
+
+/// The widths of a [`Perceptron`].
+pub(super) const PERCEPTRON_WIDTHS: [usize; 3] = [784, 10, CLASSES];
+
+/// A value on the four points of a [`Perceptron`]'s grid.
+pub(super) fn on_perceptron_grid<const D: usize>(x: Tensor<D>, scale: f32) -> Tensor<D> {
+    let half = scale / 2.0;
+    fake_quant(x - half, &[scale], &[Bounds::signed(2)], None, Rule::Identity) + half
+}
+
+impl Subject for Perceptron {
+    fn new(seed: u64) -> Self {
+        drawn(seed, || {
+            let pairs = || PERCEPTRON_WIDTHS.windows(2).map(|pair| (pair[0], pair[1], 1.0 / (pair[0] as f64).sqrt()));
+            let weights = pairs().map(|(inputs, outputs, bound)| uniform([inputs, outputs], bound));
+            let biases = pairs().map(|(_, outputs, bound)| uniform([outputs], bound));
+            Self { weights: weights.collect(), biases: biases.collect() }
+        })
+    }
+
+    fn logits(&self, images: Tensor<2>) -> Tensor<2> {
+        let layer = |x: Tensor<2>, place: usize| {
+            let scale = PERCEPTRON_SCALES[place];
+            let weight = on_perceptron_grid(self.weights[place].val(), scale);
+            linear(x, weight, Some(on_perceptron_grid(self.biases[place].val(), scale)))
+        };
+        layer(relu(layer(images, 0)), 1)
+    }
+
+    fn perturbed(&self) -> Vec<Perturbed> {
+        let of = |field: &'static str| {
+            PERCEPTRON_SCALES.into_iter().enumerate().map(move |(place, step)| Perturbed {
+                name: format!("{field}.{place}"),
+                step,
+                smoothing: Smoothing::round(),
+            })
+        };
+        of("weights").chain(of("biases")).collect()
+    }
+}
+
+/// 784-256-256-10 with ReLU: 2-bit weights with a learned step a layer, float activations.
+impl Subject for Mlp {
+    fn new(seed: u64) -> Self {
+        let weights = QuantizerConfig { per_channel: false, ..QuantizerConfig::weights(2) };
+        let quantizers = Quantizers { weights: Some(weights), activations: None };
+        drawn(seed, || Mlp::new(&[784, 256, 256, CLASSES], &quantizers))
+    }
+
+    fn logits(&self, images: Tensor<2>) -> Tensor<2> {
+        self.forward(images)
+    }
+}
+
+/// Two convolutions with 8 and 16 channels, 128 hidden values: 2-bit weights and activations with learned steps.
+impl Subject for LeNet {
+    fn new(seed: u64) -> Self {
+        let weights = QuantizerConfig { per_channel: false, ..QuantizerConfig::weights(2) };
+        let quantizers = Quantizers { weights: Some(weights), activations: Some(QuantizerConfig::activations(2)) };
+        drawn(seed, || LeNet::new([8, 16], 128, &quantizers))
+    }
+
+    fn logits(&self, images: Tensor<2>) -> Tensor<2> {
+        let [batch, _] = images.dims();
+        self.forward(images.reshape([batch, 1, 28, 28]))
+    }
+}
+
+/// 784-256-256-10: weights are signs (surrogate tanh) over the root of their number, hidden values are signs (surrogate
+/// clipped).
+#[derive(Module, Debug)]
+pub(super) struct BinaryMlp {
+    weights: Vec<Param<Tensor<2>>>,
+    biases: Vec<Param<Tensor<1>>>,
+}
+
+/// The surrogate of the weights' signs.
+const BINARY_SURROGATE: Surrogate = Surrogate::Tanh;
+
+impl Subject for BinaryMlp {
+    fn new(seed: u64) -> Self {
+        drawn(seed, || {
+            let widths = [784, 256, 256, CLASSES];
+            let weights = widths.windows(2).map(|pair| uniform([pair[0], pair[1]], 1.0));
+            let biases = widths[1..].iter().map(|&outputs| uniform([outputs], 1e-3));
+            Self { weights: weights.collect(), biases: biases.collect() }
+        })
+    }
+
+    fn logits(&self, images: Tensor<2>) -> Tensor<2> {
+        let last = self.weights.len() - 1;
+        (0..=last).fold(images, |x, place| {
+            let weight = sign(self.weights[place].val(), BINARY_SURROGATE);
+            let [inputs, _] = weight.dims();
+            let y = linear(x, weight * (1.0 / (inputs as f32).sqrt()), Some(self.biases[place].val()));
+            if place == last { y } else { sign(y, Surrogate::Clipped) }
+        })
+    }
+
+    fn perturbed(&self) -> Vec<Perturbed> {
+        let Some(smoothing) = Smoothing::sign(BINARY_SURROGATE) else { return Vec::new() };
+        let names = (0..self.weights.len()).map(|place| format!("weights.{place}"));
+        names.map(|name| Perturbed { name, step: 1.0, smoothing }).collect()
+    }
+}
+
+/// A vision transformer of two layers, 64 wide, over 16 patches of 7 x 7 pixels: 2-bit weights with a learned step a channel.
+impl Subject for Vit {
+    fn new(seed: u64) -> Self {
+        let quantizers = Quantizers { weights: Some(QuantizerConfig::weights(2)), activations: None };
+        drawn(seed, || Vit::new(49, [64, 2, 2], &quantizers))
+    }
+
+    fn logits(&self, images: Tensor<2>) -> Tensor<2> {
+        let [batch, _] = images.dims();
+        // Rows of 4 x 4 patches of 7 x 7 pixels.
+        let patches = images.reshape([batch, 4, 7, 4, 7]).permute([0, 1, 3, 2, 4]).reshape([batch, 16, 49]);
+        self.forward(patches)
+    }
+}
