@@ -110,6 +110,12 @@ pub enum Verb {
         after_help = "Example: hardgrad compare --objective polynomial:p=1.5 --estimators reinmax,straight_through --seeds 3"
     )]
     Compare(CompareArguments),
+    /// Problems that are solved on paper: where surrogates lead, and what theorems say
+    #[command(after_help = "Example: hardgrad theory two-layer --out theory")]
+    Theory {
+        #[command(subcommand)]
+        command: TheoryCommand,
+    },
     /// Run a long experiment of docs/results.md; without a name, list them
     #[command(after_help = "Examples:\n  hardgrad experiment\n  hardgrad experiment guidance --show\n  \
                       hardgrad experiment guidance --data DIR --set network=binary_mlp --set seeds=3 --out results")]
@@ -301,6 +307,48 @@ pub struct CompareArguments {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub categories: usize,
     /// Folder for compare.csv, compare.json and compare.svg
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum TheoryCommand {
+    /// The two-layer network with binary activation: coarse gradient descent with three surrogates, and published formulas
+    #[command(after_help = "Examples:\n  hardgrad theory two-layer --out theory\n  \
+                            hardgrad theory two-layer --v-star=1,-0.5,0.2 --samples 1000 --steps 5000")]
+    TwoLayer(TwoLayerArguments),
+}
+
+#[derive(Args)]
+pub struct TwoLayerArguments {
+    /// Output weights of the teacher, with commas
+    #[arg(
+        long,
+        value_name = "A,B,C",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        default_value = "1,-0.4,0.7,0.2,-0.9"
+    )]
+    pub v_star: Vec<f64>,
+    /// Weights of the filter
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub filter: usize,
+    /// Step size
+    #[arg(long, value_name = "R", default_value_t = 0.02)]
+    pub learning_rate: f64,
+    /// Steps of each descent
+    #[arg(long, value_name = "N", default_value_t = 4_000)]
+    pub steps: u64,
+    /// Samples of each step of sampled descents; 0 for expected gradients only
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub samples: usize,
+    /// Seed of random starts and samples
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: u64,
+    /// Folder for two-layer.csv, two-layer.json and two-layer.svg
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print JSON

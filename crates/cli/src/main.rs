@@ -14,13 +14,14 @@ use std::sync::{Mutex, PoisonError};
 use clap::Parser;
 use hardgrad_lab::operators::{self, OperatorError};
 use hardgrad_lab::{
-    Config, LabError, RECIPES, Start, TemperatureKind, TemperatureSchedule, bench, compare, data, diagnose, experiments,
+    Config, LabError, RECIPES, Start, TemperatureKind, TemperatureSchedule, bench, compare, data, diagnose,
+    experiments, theory,
 };
 use serde::Serialize;
 
 use arguments::{
     Arguments, BenchArguments, CompareArguments, DataCommand, DiagnoseArguments, ExperimentArguments, OpCommand,
-    RecipesCommand, Schedule, TrainArguments, Verb,
+    RecipesCommand, Schedule, TheoryCommand, TrainArguments, TwoLayerArguments, Verb,
 };
 
 fn main() -> ExitCode {
@@ -86,6 +87,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Diagnose(arguments) => diagnose(arguments),
         Verb::Compare(arguments) => compare(arguments),
+        Verb::Theory { command: TheoryCommand::TwoLayer(arguments) } => two_layer(arguments),
         Verb::Experiment(arguments) => experiment(arguments),
         Verb::Estimators { json } => show(&tables::estimators_json(), json, |_| tables::estimators()),
         Verb::Plots { out } => {
@@ -197,6 +199,23 @@ fn compare(arguments: CompareArguments) -> Result<(), Failure> {
         compare::write(&comparison, folder)?;
     }
     show(&comparison, arguments.json, tables::comparison)
+}
+
+fn two_layer(arguments: TwoLayerArguments) -> Result<(), Failure> {
+    let request = theory::Request {
+        v_star: arguments.v_star,
+        filter: arguments.filter,
+        learning_rate: arguments.learning_rate,
+        steps: arguments.steps,
+        samples: arguments.samples,
+        seed: arguments.seed,
+    };
+    prepare(&arguments.out)?;
+    let report = theory::two_layer(&request)?;
+    if let Some(folder) = &arguments.out {
+        theory::write(&report, folder)?;
+    }
+    show(&report, arguments.json, tables::two_layer)
 }
 
 fn experiment(arguments: ExperimentArguments) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use hardgrad_lab::diagnose::{Diagnosis, Interval, OPERATOR_METHODS};
 use hardgrad_lab::experiments::{Experiment, Finished};
 use hardgrad_lab::objectives::OBJECTIVES;
 use hardgrad_lab::operators::Operator;
+use hardgrad_lab::theory::TwoLayerReport;
 use hardgrad_lab::{ESTIMATORS, Evaluation, Export, Inspection, Prediction, Recipe, Setting, Summary};
 use serde_json::{Value, json};
 
@@ -49,6 +50,44 @@ pub fn summary(summary: &Summary) -> String {
     }
     let checked = if summary.data_verified { "checksums hold" } else { "not a known set" };
     text + &format!("\ndata: {} ({checked})\nrun folder: {}", summary.data, summary.folder.display())
+}
+
+pub fn two_layer(report: &TwoLayerReport) -> String {
+    let statements = report.statements.iter().map(|statement| {
+        vec![statement.statement.clone(), format!("{:.6}", statement.formula), format!("{:.6}", statement.found)]
+    });
+    let statements = table(&["statement", "formula", "found"], 1, statements);
+    let descents = report.descents.iter().map(|row| {
+        vec![
+            row.start.to_string(),
+            row.surrogate.to_string(),
+            row.samples.map_or_else(|| "expected".to_string(), |samples| format!("{samples} samples")),
+            format!("{:.4}", row.losses[0]),
+            format!("{:.2e}", row.losses[1]),
+            format!("{:.4}", row.highest_loss),
+            format!("{} of {}", row.rising_steps[0], row.rising_steps[1]),
+            format!("{:.1}°", row.angles[0]),
+            format!("{:.1}°", row.angles[1]),
+            format!("{:.3}", row.least_norm),
+        ]
+    });
+    let header = [
+        "start",
+        "surrogate",
+        "gradient",
+        "loss",
+        "at the end",
+        "highest",
+        "rising steps",
+        "angle",
+        "at the end",
+        "least |w|",
+    ];
+    let critical = match report.critical_angles {
+        Some([saddle, spurious]) => format!("saddle at {saddle:.1}°, spurious minimum at {spurious:.1}°"),
+        None => "this teacher has neither saddles nor spurious minima".to_string(),
+    };
+    format!("{statements}\n{}\n{critical}", table(&header, 3, descents))
 }
 
 pub fn experiments(list: &[Experiment]) -> String {

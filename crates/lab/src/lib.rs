@@ -26,6 +26,7 @@ mod plot;
 mod predict;
 mod run;
 mod tensor_file;
+pub mod theory;
 pub mod train;
 
 use serde::Serialize;

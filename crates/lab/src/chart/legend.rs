@@ -4,7 +4,7 @@ use plotters::style::text_anchor::HPos;
 
 use super::palette::{Look, NUMBER};
 use super::svg::{Canvas, Point, text_width};
-use super::{Panel, SPACE, Series};
+use super::{Panel, SPACE, Series, Style};
 
 /// Height of a name with the space around it.
 const LINE: f64 = 18.0;
@@ -36,7 +36,7 @@ impl<'a> Legend<'a> {
     /// The legend of these panels.
     pub(super) fn new(panels: &'a [Panel]) -> Self {
         let all = || panels.iter().flat_map(|panel| panel.series.iter().map(move |series| (panel, series)));
-        let mut entries: Vec<Entry<'a>> = Vec::new();
+        let (mut entries, mut coloured): (Vec<Entry<'a>>, usize) = (Vec::new(), 0);
         for (_, series) in all() {
             let name = &series.name;
             if entries.iter().any(|entry| entry.name == name) {
@@ -47,8 +47,9 @@ impl<'a> Legend<'a> {
             // Else the reader would search for the curve.
             let text = if drawn { name.clone() } else { format!("{name} (nothing to draw)") };
             let width = SAMPLE + GAP + text_width(&text, NUMBER) + BETWEEN;
-            let (look, band) = (Look::new(entries.len(), series), same().any(|(_, other)| !other.band.is_empty()));
+            let (look, band) = (Look::new(coloured, series), same().any(|(_, other)| !other.band.is_empty()));
             entries.push(Entry { name, text, look, band, width });
+            coloured += usize::from(series.style != Style::Quiet);
         }
         Self { entries, row: false }
     }

@@ -53,6 +53,8 @@ pub enum Style {
     Line,
     /// By a dashed line without markers.
     Dashed,
+    /// By a thin grey line without markers, and without a colour of its own: what lies behind the data.
+    Quiet,
 }
 
 /// A labelled line across a panel.

@@ -60,7 +60,10 @@ impl Look {
             Style::Line if round > 0 => Some((90.0, 14.0 + 11.0 * place as f64)),
             _ => None,
         };
-        let pen = Pen { colour: COLOURS[place], width: 1.7, dashed };
+        let pen = match series.style {
+            Style::Quiet => Pen { colour: RGBColor(0xb0, 0xb0, 0xb0), width: 0.8, dashed: false },
+            _ => Pen { colour: COLOURS[place], width: 1.7, dashed },
+        };
         Self { pen, markers, shape: SHAPES[place], filled: round % 2 == 0 }
     }
 

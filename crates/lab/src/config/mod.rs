@@ -5,6 +5,7 @@ pub(crate) mod changes;
 use std::path::Path;
 
 use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, Role};
+use hardgrad::zeroth_order::{GradientConfig, MethodName, ZerothOrderError};
 use hardgrad_kernels::images::Augmentation;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -30,6 +31,8 @@ pub struct Config {
     pub augmentation: AugmentationConfig,
     /// Bits and range methods.
     pub quantization: QuantizationConfig,
+    /// Where the gradient of the quantised weights comes from.
+    pub gradient: GradientConfig,
     /// Measurements of gradients and hard values.
     pub diagnose: DiagnoseConfig,
 }
@@ -158,6 +161,7 @@ impl Default for Config {
                 delay: 0,
                 calibration_images: 512,
             },
+            gradient: GradientConfig::default(),
             diagnose: DiagnoseConfig { every: 0, probes: 8 },
         }
     }
@@ -213,6 +217,18 @@ pub enum ConfigError {
         expected: String,
         /// What it is.
         found: String,
+    },
+    /// Settings of the gradient method.
+    #[error("gradient.{0}")]
+    Gradient(ZerothOrderError),
+    /// A gradient method without anything to probe.
+    #[error(
+        "gradient.method must be straight_through where no weight is quantised, got {method}; set quantization.weight_bits \
+         to 1 to 8"
+    )]
+    NothingToProbe {
+        /// The method.
+        method: &'static str,
     },
     /// Quantiser settings that do not go together.
     #[error("{key}: {problem}")]
@@ -321,6 +337,12 @@ impl Config {
                 return Err(out_of_range(key, "1 to 8, or 32 for float32", bits));
             }
         }
+        self.gradient.method().map_err(ConfigError::Gradient)?;
+        let all_bits = [quantization.weight_bits, quantization.first_layer_bits, quantization.last_layer_bits];
+        let quantized = all_bits.iter().any(|bits| *bits != FLOAT_BITS);
+        if self.gradient.method != MethodName::StraightThrough && !quantized {
+            return Err(ConfigError::NothingToProbe { method: self.gradient.method.name() });
+        }
         in_range("diagnose.every", self.diagnose.every as f64, 0.0..=1e9, "a whole number from 0 to 1000000000")?;
         in_range("diagnose.probes", f64::from(self.diagnose.probes), 1.0..=10_000.0, "a whole number from 1 to 10000")?;
         let images = quantization.calibration_images as f64;
@@ -328,7 +350,7 @@ impl Config {
         if !(quantization.fixed_scale >= f64::from(f32::MIN_POSITIVE) && quantization.fixed_scale <= 1e30) {
             return Err(out_of_range("quantization.fixed_scale", "from 1.2e-38 to 1e30", quantization.fixed_scale));
         }
-        for bits in [quantization.weight_bits, quantization.first_layer_bits, quantization.last_layer_bits] {
+        for bits in all_bits {
             if let Some(config) = quantization.weights(bits) {
                 let problem = |problem| ConfigError::Quantizer { key: "quantization.weight_range", problem };
                 config.check(Role::Weight).map_err(problem)?;
@@ -458,6 +480,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gradient_method_needs_quantised_weights() {
+        let float = ["weight_bits", "first_layer_bits", "last_layer_bits"].map(|key| format!("quantization.{key}=32"));
+        let config = Config::default().with_changes(&float).unwrap();
+        config.check().unwrap();
+        let error = config.with_changes(&["gradient.method=spsa".to_string()]).unwrap().check().unwrap_err();
+        assert_eq!(error, ConfigError::NothingToProbe { method: "spsa" });
+    }
+
+    #[test]
     fn values_of_the_wrong_type_or_range_name_the_key() {
         let with = |change: &str| {
             let config = Config::default().with_changes(&[change.to_string()]);
@@ -474,6 +505,11 @@ mod tests {
             ("model.kernel_size=4", "model.kernel_size must be odd"),
             ("seed=-1", "seed must be a whole number of at least 0"),
             ("batch", "expected key=value"),
+            ("gradient.directions=0", "gradient.directions must be a whole number from 1 to 65535, got 0"),
+            ("gradient.beta_min=1.5", "gradient.beta_min must be from 0 to 1, got 1.5"),
+            ("gradient.epsilon=0", "gradient.epsilon must be above 0, got 0"),
+            ("gradient.begin=1", "gradient.begin must be at least 0 and below 1"),
+            ("gradient.method=fogz", "fogzo"),
         ] {
             let error = with(change);
             assert!(error.contains(word) && !error.contains('\n'), "{change}: {error}");

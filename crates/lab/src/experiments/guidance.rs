@@ -11,7 +11,7 @@ use hardgrad::zeroth_order::{GradientConfig, MethodName};
 
 use super::statistics::{Spread, paired};
 use super::subject::{BinaryMlp, Perceptron, Subject};
-use super::training::{Outcome, Plan, step_ratio, train};
+use super::training::{Outcome, Plan, Schedule, step_ratio, train};
 use super::{Progress, Report, Sets, Table};
 use crate::LabError;
 use crate::chart::{Chart, Panel, Scale, Series};
@@ -209,6 +209,7 @@ fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress
         steps,
         sgd: settings.optimizer == "sgd",
         learning_rate: candidate.learning_rate,
+        schedule: Schedule::Cosine,
         gradient: candidate.gradient.clone(),
         seed,
     };

@@ -4,8 +4,10 @@
 
 mod guidance;
 mod inputs;
+mod quantized_activations;
 mod statistics;
 mod subject;
+mod surrogates;
 mod training;
 
 use std::path::Path;
@@ -34,12 +36,20 @@ pub struct Experiment {
 }
 
 /// All experiments.
-pub static EXPERIMENTS: [Experiment; 1] = [Experiment {
-    name: "guidance",
-    summary: "tune gradient methods with equal budgets on one network and compare them on fresh seeds",
-    run: |changes, sets, tell| with(changes, |settings| guidance::run(settings, sets, tell)),
-    defaults: || table(&guidance::Settings::default()),
-}];
+pub static EXPERIMENTS: [Experiment; 2] = [
+    Experiment {
+        name: "guidance",
+        summary: "tune gradient methods with equal budgets on one network and compare them on fresh seeds",
+        run: |changes, sets, tell| with(changes, |settings| guidance::run(settings, sets, tell)),
+        defaults: || table(&guidance::Settings::default()),
+    },
+    Experiment {
+        name: "surrogates",
+        summary: "LeNet-5 with quantised activations and three surrogates, and the identity at the minimum of another",
+        run: |changes, sets, tell| with(changes, |settings| surrogates::run(settings, sets, tell)),
+        defaults: || table(&surrogates::Settings::default()),
+    },
+];
 
 /// The images of an experiment.
 pub struct Sets {

@@ -19,6 +19,21 @@ impl Spread {
         let deviation = (squares / (count - 1.0).max(1.0)).sqrt();
         Self { mean, deviation, error: deviation / count.sqrt() }
     }
+
+    /// With two decimals, for percentages.
+    pub fn percent(&self) -> String {
+        format!("{:.2}{}", self.mean, self.behind(|deviation| format!("{deviation:.2}")))
+    }
+
+    /// With two digits, for small losses.
+    pub fn small(&self) -> String {
+        format!("{:.1e}{}", self.mean, self.behind(|deviation| format!("{deviation:.0e}")))
+    }
+
+    /// The deviation, where there was more than one value.
+    fn behind(&self, format: impl Fn(f64) -> String) -> String {
+        if self.deviation > 0.0 { format!(" ± {}", format(self.deviation)) } else { String::new() }
+    }
 }
 
 impl fmt::Display for Spread {

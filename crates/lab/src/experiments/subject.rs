@@ -25,6 +25,16 @@ pub(super) trait Subject: Module + 'static {
     fn perturbed(&self) -> Vec<Perturbed> {
         quantized(self)
     }
+
+    /// Whether training leaves a parameter as it is.
+    fn is_frozen(_name: &str) -> bool {
+        false
+    }
+
+    /// A copy that shares no running statistics with this network, which a clone does.
+    fn valid_copy(&self) -> Self {
+        self.valid().train()
+    }
 }
 
 /// Burn draws first weights from one generator for all threads.

@@ -26,12 +26,44 @@ pub(super) struct Plan {
     pub steps: u64,
     /// SGD with momentum 0.9 instead of Adam.
     pub sgd: bool,
-    /// Highest learning rate; it falls as a cosine to 0.
+    /// Highest learning rate.
     pub learning_rate: f64,
+    /// What becomes of it.
+    pub schedule: Schedule,
     /// Where the gradient comes from.
     pub gradient: GradientConfig,
     /// Seed of everything random.
     pub seed: u64,
+}
+
+/// How the learning rate moves.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) enum Schedule {
+    /// Falls as a cosine to 0.
+    Cosine,
+    /// A tenth after 40 %, a hundredth after 80 % of the steps.
+    Tenths,
+    /// Stays.
+    Constant,
+}
+
+impl Schedule {
+    fn at(self, highest: f64, step: u64, steps: u64) -> f64 {
+        match self {
+            Self::Cosine => learning_rate(highest, step, steps, 0),
+            Self::Tenths => {
+                highest
+                    * if 5 * step < 2 * steps {
+                        1.0
+                    } else if 5 * step < 4 * steps {
+                        0.1
+                    } else {
+                        0.01
+                    }
+            }
+            Self::Constant => highest,
+        }
+    }
 }
 
 /// What training gave.
@@ -92,6 +124,7 @@ impl<'a, N: Subject> Trainer<'a, N> {
         let first = (self.step % an_epoch) as usize * batch_size;
         let (images, labels) = self.images.chosen(&self.order.1[first..first + batch_size]);
         let (value, mut gradients) = gradients(&self.network, images.clone(), &labels);
+        gradients.retain(|name, _| !N::is_frozen(name));
         let progress = self.plan.gradient.progress(self.step, self.plan.steps);
         if let (Some(guidance), Some(progress)) = (&self.guidance, progress) {
             let moment = Moment { seed, step: self.step as u32, progress };
@@ -100,7 +133,7 @@ impl<'a, N: Subject> Trainer<'a, N> {
             self.report.passes += report.passes;
             self.report.skipped += report.skipped;
         }
-        let rate = learning_rate(self.plan.learning_rate, self.step, self.plan.steps, 0) as f32;
+        let rate = self.plan.schedule.at(self.plan.learning_rate, self.step, self.plan.steps) as f32;
         let rates = |_: &str| Rates { learning_rate: rate, weight_decay: 0.0 };
         self.network = self.optimizer.step(self.network, gradients, 1.0, rates);
         self.step += 1;

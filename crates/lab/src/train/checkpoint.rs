@@ -14,7 +14,7 @@ use crate::{Config, LabError, NetworkShape, Run};
 /// Checkpoints that a run keeps.
 const KEPT: usize = 2;
 
-const FORMAT: &str = "hardgrad checkpoint 2";
+const FORMAT: &str = "hardgrad checkpoint 3";
 const PARAMETERS: &str = "parameters/";
 const MOMENTS: [&str; 2] = ["adam/first_moment/", "adam/second_moment/"];
 
@@ -31,6 +31,10 @@ pub(crate) struct Position {
     pub loss_sum: u64,
     /// Images of the running epoch that were classified correctly.
     pub correct: u64,
+    /// Forward passes of guidance in the running epoch.
+    pub passes: u64,
+    /// Directions of guidance that it left out.
+    pub skipped: u64,
     /// Rows of the metrics so far.
     pub rows: Vec<EpochRow>,
     /// Measurements of hard values so far.
@@ -51,6 +55,8 @@ impl Position {
             step: 0,
             loss_sum: 0,
             correct: 0,
+            passes: 0,
+            skipped: 0,
             rows,
             diagnoses: Vec::new(),
             config,
@@ -197,6 +203,8 @@ mod tests {
                 train_accuracy: numbers[(epoch as usize + 2) % 6] / 7.0,
                 test_loss: numbers[(epoch as usize + 3) % 6] / 11.0,
                 test_accuracy: numbers[(epoch as usize + 4) % 6] / 13.0,
+                forward_equivalents: 3.0 + numbers[(epoch as usize + 5) % 6],
+                skipped_directions: epoch,
             })
             .collect();
         let parameter = |name: &str| Parameter {

@@ -71,6 +71,10 @@ pub struct EpochRow {
     pub test_loss: f64,
     /// Accuracy on held-out images after the epoch.
     pub test_accuracy: f64,
+    /// Mean cost of the epoch's steps: a forward pass counts 1, a backward pass 2.
+    pub forward_equivalents: f64,
+    /// Directions of guidance that the epoch left out because a loss was not finite.
+    pub skipped_directions: u64,
 }
 
 /// What training tells while it runs.

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use hardgrad::optim::{Optimizer, Rates};
 use hardgrad::parameters;
 use hardgrad::quantize::StepClock;
+use hardgrad::zeroth_order::{GradientConfig, Guidance, MethodName, Moment, quantized};
 use hardgrad_kernels::images::Augmentation;
 use hardgrad_kernels::random::Random;
 use hardgrad_kernels::reduce::all_finite;
@@ -20,6 +21,9 @@ use crate::evaluate::{batch, best_classes, evaluation, logits};
 use crate::files;
 use crate::tensor_file::{MODEL_FORMAT, ModelDescription, TensorFile, to_tensors};
 use crate::{Config, ConvNet, LabError, NetworkShape, Run};
+
+/// Forward-equivalents of a step without guidance: one forward pass, and a backward pass that counts two.
+const STRAIGHT_THROUGH_COST: f64 = 3.0;
 
 /// What all stages of a run share.
 pub(super) struct Trainer<'a> {
@@ -64,6 +68,10 @@ impl Trainer<'_> {
     ) -> Result<Vec<EpochRow>, LabError> {
         let mut position = Position::begin(stage, Vec::new(), self.config, self.shape);
         let (mut network, mut optimizer) = (network, Optimizer::new(METHOD));
+        let guidance = if stage == Stage::Quantized { Guidance::new(&self.config.gradient)? } else { None };
+        if let Some(guidance) = &guidance {
+            self.tell_guidance(guidance, &network);
+        }
         if let Some(checkpoint) = checkpoint {
             position = checkpoint.position.clone();
             optimizer = checkpoint.optimizer.clone();
@@ -94,9 +102,12 @@ impl Trainer<'_> {
             overdue = due && pending.is_some();
             let checkpoint = (due && !overdue).then(|| Checkpoint::of(&position, &network, &optimizer));
             let batch = self.batch(&position, order);
-            let step = self.gradients(&network, &position, &batch)?;
+            let mut step = self.gradients(&network, &position, &batch)?;
             if let Some(checkpoint) = checkpoint {
                 checkpoint.save(self.run)?;
+            }
+            if let Some(guidance) = &guidance {
+                self.guide(guidance, &network, &mut position, &batch, &mut step)?;
             }
             let mut before = None;
             if pending.is_none() && self.is_measured(&position, steps) {
@@ -128,10 +139,17 @@ impl Trainer<'_> {
                     train_accuracy: accuracy,
                     test_loss: test.loss,
                     test_accuracy: test.accuracy,
+                    forward_equivalents: STRAIGHT_THROUGH_COST + position.passes as f64 / in_epoch as f64,
+                    skipped_directions: position.skipped,
                 };
                 (self.tell)(Event::Epoch(row.clone()));
+                if position.skipped > 0 {
+                    let text =
+                        format!("{} directions of guidance had no finite loss and were left out", position.skipped);
+                    (self.tell)(Event::Note(text));
+                }
                 position.rows.push(row);
-                (position.loss_sum, position.correct) = (0, 0);
+                (position.loss_sum, position.correct, position.passes, position.skipped) = (0, 0, 0, 0);
                 self.write_metrics(&position)?;
             }
         }
@@ -187,6 +205,43 @@ impl Trainer<'_> {
         let right = best_classes(&values, self.shape.class_names.len()).zip(&batch.labels);
         let correct = right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
         Ok(StepResult { loss: f64::from(value), correct, gradients })
+    }
+
+    /// Says what guides the gradient and how noisy its directions will be.
+    fn tell_guidance(&mut self, guidance: &Guidance, network: &ConvNet) {
+        let values: usize = network.weight_codes().iter().map(|weight| weight.codes.len()).sum();
+        let GradientConfig { method, directions, beta_min, .. } = self.config.gradient;
+        let mut text = format!("gradient: {}, {directions} direction(s) a step", guidance.name());
+        if method == MethodName::Fogzo && values > 0 && beta_min > 0.0 {
+            let ratio = ((1.0 - beta_min) * values as f64 / beta_min).sqrt();
+            text += &format!("; at beta_min the noise of {values} weights is {ratio:.2} times as long as the guide");
+        }
+        (self.tell)(Event::Note(text));
+    }
+
+    /// Replaces the gradients of the quantised weights, where guidance has begun, by those of its method.
+    fn guide(
+        &self,
+        guidance: &Guidance,
+        network: &ConvNet,
+        position: &mut Position,
+        batch: &Batch,
+        result: &mut StepResult,
+    ) -> Result<(), LabError> {
+        let Config { seed, gradient, quantization, training, .. } = self.config;
+        let step = position.step;
+        let progress = gradient.progress(step, self.steps(position.stage));
+        let Some(progress) = progress.filter(|_| step >= quantization.delay) else { return Ok(()) };
+        let smoothing = training.label_smoothing as f32;
+        let loss = |probe: &ConvNet| {
+            let loss = cross_entropy(probe.forward(batch.images.clone()), &batch.labels, smoothing);
+            f64::from(loss.into_scalar::<f32>())
+        };
+        let moment = Moment { seed: *seed, step: step as u32, progress };
+        let report = guidance.guide(network, &quantized(network), &mut result.gradients, moment, loss)?;
+        position.passes += u64::from(report.passes);
+        position.skipped += u64::from(report.skipped);
+        Ok(())
     }
 
     /// The network after one step of Adam.
@@ -246,7 +301,10 @@ impl Trainer<'_> {
 
     /// Epochs and measurements in the order of their steps; each leaves the other's columns empty.
     fn write_metrics(&self, position: &Position) -> Result<(), LabError> {
-        let mut csv = String::from("stage,epoch,step,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy");
+        let mut csv = String::from(
+            "stage,epoch,step,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,forward_equivalents,\
+             skipped_directions",
+        );
         if self.config.diagnose.every > 0 {
             csv += ",flip_rate,oscillation,saturated_weights,saturated_activations,code_entropy,zeroth_order_cosine";
         }
@@ -261,14 +319,16 @@ impl Trainer<'_> {
                 let epoch = (step - 1) / self.steps_an_epoch() + 1;
                 let rate = self.rate(Stage::Quantized, step - 1);
                 csv += &format!(
-                    "{},{epoch},{step},{rate},,,,,{flip_rate},{oscillation},{saturated_weights},{saturated_activations},\
+                    "{},{epoch},{step},{rate},,,,,,,{flip_rate},{oscillation},{saturated_weights},{saturated_activations},\
                      {code_entropy},{zeroth_order_cosine}\n",
                     Stage::Quantized.name()
                 );
             }
             let EpochRow { epoch, step, learning_rate, train_loss, train_accuracy, test_loss, test_accuracy, .. } = row;
+            let EpochRow { forward_equivalents, skipped_directions, .. } = row;
             csv += &format!(
-                "{},{epoch},{step},{learning_rate},{train_loss},{train_accuracy},{test_loss},{test_accuracy}{empty}\n",
+                "{},{epoch},{step},{learning_rate},{train_loss},{train_accuracy},{test_loss},{test_accuracy},\
+                 {forward_equivalents},{skipped_directions}{empty}\n",
                 row.stage.name()
             );
         }
