@@ -42,7 +42,13 @@ pub fn write_data(folder: &Path, train: usize, test: usize) {
 }
 
 /// Settings with which a run takes a second.
-pub const SMALL: [&str; 26] = [
+pub const SMALL: [&str; 32] = [
+    "--set",
+    "gradient.method=fogzo",
+    "--set",
+    "gradient.begin=0.3",
+    "--set",
+    "gradient.beta_min=0.999",
     "--set",
     "diagnose.every=5",
     "--set",

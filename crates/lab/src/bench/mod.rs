@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::LabError;
 pub use scaling::{Sweep, sweeps, write};
+use training::Form;
 
 /// One step of a workload; its result is used up inside.
 type Step = Box<dyn FnMut() + Send>;
@@ -28,7 +29,7 @@ pub struct Workload {
 }
 
 /// All workloads.
-pub static WORKLOADS: [Workload; 20] = [
+pub static WORKLOADS: [Workload; 24] = [
     Workload { name: "copy/fake_quant_1m", build: operators::copy },
     Workload { name: "op/fake_quant_1m", build: operators::fake_quant },
     Workload { name: "op/lsq_channel_1m", build: operators::lsq_channel },
@@ -50,14 +51,18 @@ pub static WORKLOADS: [Workload; 20] = [
         name: "op/conv2d_b128_64x8x8_3x3",
         build: || operators::convolution([128, 64, 8, 8], [64, 64, 3, 3], 1),
     },
-    Workload { name: "train/mlp_fp32", build: || training::mlp(false) },
-    Workload { name: "train/mlp_w4a4", build: || training::mlp(true) },
-    Workload { name: "train/lenet_fp32", build: || training::lenet(false) },
-    Workload { name: "train/lenet_w4a4", build: || training::lenet(true) },
-    Workload { name: "train/resnet20_fp32", build: || training::resnet20(false) },
-    Workload { name: "train/resnet20_w4a4", build: || training::resnet20(true) },
-    Workload { name: "train/vit_fp32", build: || training::vit(false) },
-    Workload { name: "train/vit_w4a4", build: || training::vit(true) },
+    Workload { name: "train/mlp_fp32", build: || training::mlp(Form::Float) },
+    Workload { name: "train/mlp_w4a4", build: || training::mlp(Form::Quantized) },
+    Workload { name: "guided/mlp_w4a4_fogzo", build: || training::mlp(Form::Guided) },
+    Workload { name: "train/lenet_fp32", build: || training::lenet(Form::Float) },
+    Workload { name: "train/lenet_w4a4", build: || training::lenet(Form::Quantized) },
+    Workload { name: "guided/lenet_w4a4_fogzo", build: || training::lenet(Form::Guided) },
+    Workload { name: "train/resnet20_fp32", build: || training::resnet20(Form::Float) },
+    Workload { name: "train/resnet20_w4a4", build: || training::resnet20(Form::Quantized) },
+    Workload { name: "guided/resnet20_w4a4_fogzo", build: || training::resnet20(Form::Guided) },
+    Workload { name: "train/vit_fp32", build: || training::vit(Form::Float) },
+    Workload { name: "train/vit_w4a4", build: || training::vit(Form::Quantized) },
+    Workload { name: "guided/vit_w4a4_fogzo", build: || training::vit(Form::Guided) },
 ];
 
 /// Times of one workload.

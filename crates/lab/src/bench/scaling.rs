@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
+use super::training::Form;
 use super::{Step, operators, training};
 use crate::chart::{self, Chart, Panel, Scale, Series, Style};
 use crate::{LabError, files};
@@ -45,9 +46,9 @@ pub fn sweeps(mut tell: impl FnMut(&str)) -> Result<Vec<Sweep>, LabError> {
     if rayon::current_num_threads() == 1 {
         return Ok(found);
     }
-    for (name, quantized) in [("threads, ResNet-20 fp32", false), ("threads, ResNet-20 w4a4", true)] {
+    for (name, form) in [("threads, ResNet-20 fp32", Form::Float), ("threads, ResNet-20 w4a4", Form::Quantized)] {
         tell(name);
-        found.push(sweep_threads(name, quantized)?);
+        found.push(sweep_threads(name, form)?);
     }
     Ok(found)
 }
@@ -56,8 +57,8 @@ fn sweep<const N: usize>(name: &'static str, sizes: [usize; N], build: impl Fn(u
     fitted(name, fastest(&mut sizes.map(|size| (size, build(size)))))
 }
 
-fn sweep_threads(name: &'static str, quantized: bool) -> Result<Sweep, LabError> {
-    let mut step = training::resnet20(quantized);
+fn sweep_threads(name: &'static str, form: Form) -> Result<Sweep, LabError> {
+    let mut step = training::resnet20(form);
     let mut best = Vec::new();
     for _ in 0..ROUNDS {
         for threads in 1..=rayon::current_num_threads() {

@@ -1,11 +1,14 @@
 //! Training steps: batch 128, always the same batch, cross-entropy, Adam with rate 0.001.
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use hardgrad::optim::{Method, Optimizer, Rates};
 use hardgrad::parameters;
 use hardgrad::quantize::{QuantizerConfig, RangeMethod};
+use hardgrad::zeroth_order::{GradientConfig, Guidance, MethodName, Moment, quantized};
 
 use super::{Step, normal};
 use crate::networks::{CLASSES, LeNet, Mlp, Quantizers, ResNet20, Vit};
@@ -15,6 +18,23 @@ use crate::train::cross_entropy;
 const BATCH: usize = 128;
 /// Bits of weights and activations in the quantised forms.
 const BITS: u32 = 4;
+
+/// How a network is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// In float32.
+    Float,
+    /// With quantised weights and activations.
+    Quantized,
+    /// The same, its weights with FOGZO of one direction.
+    Guided,
+}
+
+impl Form {
+    fn is_quantized(self) -> bool {
+        self != Self::Float
+    }
+}
 
 /// Weights from their largest magnitude, one scale a tensor; the output of each ReLU with a learned step.
 fn quantizers(quantized: bool) -> Quantizers {
@@ -51,27 +71,32 @@ fn vit_of(quantized: bool) -> Vit {
 }
 
 /// Perceptron 784-512-512-10.
-pub(super) fn mlp(quantized: bool) -> Step {
-    step(mlp_of(quantized), normal([BATCH, 784], 0), Mlp::forward)
+pub(super) fn mlp(form: Form) -> Step {
+    step(mlp_of(form.is_quantized()), normal([BATCH, 784], 0), Mlp::forward, form)
 }
 
 /// Two convolutions 5x5 with max pooling, two linear layers.
-pub(super) fn lenet(quantized: bool) -> Step {
-    step(lenet_of(quantized), normal([BATCH, 1, 28, 28], 0), LeNet::forward)
+pub(super) fn lenet(form: Form) -> Step {
+    step(lenet_of(form.is_quantized()), normal([BATCH, 1, 28, 28], 0), LeNet::forward, form)
 }
 
 /// The residual network of 20 layers for images of 32 x 32 pixels.
-pub(super) fn resnet20(quantized: bool) -> Step {
-    step(resnet20_of(quantized), normal([BATCH, 3, 32, 32], 0), ResNet20::forward)
+pub(super) fn resnet20(form: Form) -> Step {
+    step(resnet20_of(form.is_quantized()), normal([BATCH, 3, 32, 32], 0), ResNet20::forward, form)
 }
 
 /// A vision transformer of four layers over 64 patches of 48 values.
-pub(super) fn vit(quantized: bool) -> Step {
-    step(vit_of(quantized), normal([BATCH, 64, 48], 0), Vit::forward)
+pub(super) fn vit(form: Form) -> Step {
+    step(vit_of(form.is_quantized()), normal([BATCH, 64, 48], 0), Vit::forward, form)
 }
 
-fn step<M: Module + 'static, const D: usize>(model: M, x: Tensor<D>, forward: fn(&M, Tensor<D>) -> Tensor<2>) -> Step {
-    let mut train = trainer(model, x, forward);
+fn step<M: Module + 'static, const D: usize>(
+    model: M,
+    x: Tensor<D>,
+    forward: fn(&M, Tensor<D>) -> Tensor<2>,
+    form: Form,
+) -> Step {
+    let mut train = trainer(model, x, forward, form);
     Box::new(move || drop(train()))
 }
 
@@ -80,15 +105,28 @@ fn trainer<M: Module + 'static, const D: usize>(
     model: M,
     x: Tensor<D>,
     forward: fn(&M, Tensor<D>) -> Tensor<2>,
+    form: Form,
 ) -> impl FnMut() -> Option<Tensor<1>> {
     let labels: Vec<u8> = (0..x.dims()[0]).map(|image| (image % CLASSES) as u8).collect();
-    let x = Tensor::from_data(x.into_data(), &Device::flex().autodiff());
+    let tracked = Tensor::from_data(x.to_data(), &Device::flex().autodiff());
+    let config = GradientConfig { method: MethodName::Fogzo, ..GradientConfig::default() };
+    let guidance = if form == Form::Guided { Guidance::new(&config).expect("the defaults are valid") } else { None };
     let (mut optimizer, mut model) = (Optimizer::new(Method::ADAM), Some(model));
     move || {
         let (trained, loss) = model.take().map(|model| {
-            let loss = cross_entropy(forward(&model, x.clone()), &labels, 0.0);
+            let loss = cross_entropy(forward(&model, tracked.clone()), &labels, 0.0);
             let mut gradients = GradientsParams::from_grads(loss.backward(), &model);
-            let gradients = parameters::gradients(&model, &mut gradients);
+            let mut gradients: BTreeMap<_, _> = parameters::gradients(&model, &mut gradients).into_iter().collect();
+            if let Some(guidance) = &guidance {
+                // In the middle of the schedule a direction holds both parts.
+                let moment = Moment { seed: 0, step: optimizer.steps() as u32, progress: 0.5 };
+                let probed = |probe: &M| {
+                    let loss = cross_entropy(forward(probe, x.clone()), &labels, 0.0);
+                    f64::from(loss.into_scalar::<f32>())
+                };
+                let report = guidance.guide(&model, &quantized(&model), &mut gradients, moment, probed);
+                report.expect("a quantised model with finite gradients");
+            }
             (optimizer.step(model, gradients, 1.0, |_| Rates { learning_rate: 1e-3, weight_decay: 0.0 }), loss)
         })?;
         model = Some(trained);
@@ -150,7 +188,7 @@ mod tests {
         assert!(share <= gradient_share, "the first gradients differ by {share} of their norm");
 
         let losses = || {
-            let mut train = trainer(model.clone(), normal(dims, 0), forward);
+            let mut train = trainer(model.clone(), normal(dims, 0), forward, Form::Quantized);
             (0..STEPS).map(|_| train().unwrap().into_scalar::<f32>()).collect::<Vec<f32>>()
         };
         let (fused, composed) = (losses(), composed::only(losses));

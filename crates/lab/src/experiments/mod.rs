@@ -2,6 +2,7 @@
 //!
 //! An experiment takes images and settings and gives tables and pictures; [`write`] puts them into a folder.
 
+mod alignment;
 mod guidance;
 mod inputs;
 mod quantized_activations;
@@ -36,7 +37,7 @@ pub struct Experiment {
 }
 
 /// All experiments.
-pub static EXPERIMENTS: [Experiment; 2] = [
+pub static EXPERIMENTS: [Experiment; 3] = [
     Experiment {
         name: "guidance",
         summary: "tune gradient methods with equal budgets on one network and compare them on fresh seeds",
@@ -48,6 +49,12 @@ pub static EXPERIMENTS: [Experiment; 2] = [
         summary: "LeNet-5 with quantised activations and three surrogates, and the identity at the minimum of another",
         run: |changes, sets, tell| with(changes, |settings| surrogates::run(settings, sets, tell)),
         defaults: || table(&surrogates::Settings::default()),
+    },
+    Experiment {
+        name: "alignment",
+        summary: "cosine between each surrogate's gradient and the loss's own, layer by layer, in a deep network",
+        run: |changes, sets, tell| with(changes, |settings| alignment::run(settings, sets, tell)),
+        defaults: || table(&alignment::Settings::default()),
     },
 ];
 

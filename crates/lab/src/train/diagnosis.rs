@@ -175,7 +175,7 @@ fn zeroth_order_cosine(
 }
 
 /// Frees the graph of forward passes that have no backward pass: any backward pass does.
-fn sweep() {
+pub(crate) fn sweep() {
     let one = Tensor::<1>::ones([1], &Device::flex().autodiff()).require_grad();
     let _ = (one * 2.0).backward();
 }

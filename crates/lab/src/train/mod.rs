@@ -24,6 +24,7 @@ use crate::files;
 use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
 use checkpoint::{Checkpoint, Position};
 pub use diagnosis::DiagnosisRow;
+pub(crate) use diagnosis::sweep;
 pub(crate) use schedule::learning_rate;
 use stage::Trainer;
 pub(crate) use stage::cross_entropy;

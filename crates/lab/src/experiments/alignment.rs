@@ -1,0 +1,214 @@
+//! Does what holds for two layers hold for eight? The cosine between each surrogate's gradient and the gradient of the loss itself, as
+//! differences of the loss see it, layer by layer, while a deep network with quantised activations trains.
+//!
+//! ```text
+//! reach   = probe times norm(W), W the weights of one layer, the others stay
+//! along   = (L(W + reach g/norm(g)) - L(W - reach g/norm(g)))/(2 reach)      the slope along the surrogate's gradient g
+//! length  = sqrt(d) times the root mean square of the slopes along random unit vectors
+//! cosine  = along/length, cut to -1..1
+//! ```
+//! All on one fixed set of images, with the batch norm of that set, so that the loss is the same function for all. With n random
+//! directions `length` has a relative error of about 1/sqrt(2 n).
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use hardgrad::ops::ReluSurrogate;
+use hardgrad::parameters;
+use hardgrad::random::Random;
+use hardgrad::zeroth_order::GradientConfig;
+use hardgrad_kernels::optimizer::global_norm;
+use serde::{Deserialize, Serialize};
+
+use super::quantized_activations::{Activation, DeepMlp, ExchangeActivation};
+use super::subject::Subject;
+use super::surrogates::name;
+use super::training::{Plan, Schedule, Trainer, gradients};
+use super::{Progress, Report, Sets, Table};
+use crate::LabError;
+use crate::chart::{Chart, Panel, Series};
+use crate::train::{cross_entropy, sweep};
+
+/// What is trained, and how it is measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Bits of activations: 2, 3 or 4.
+    pub bits: u32,
+    /// The surrogate that trains: identity, relu or clipped_relu.
+    pub train_with: ReluSurrogate,
+    /// Steps of SGD (momentum 0.9, batch 128).
+    pub steps: u64,
+    /// Learning rate; a tenth of it after 40 %, a hundredth after 80 % of the steps.
+    pub learning_rate: f64,
+    /// Measurements, evenly over the steps, the first one before the first step.
+    pub measurements: u64,
+    /// Images on which gradients and losses are measured.
+    pub images: usize,
+    /// Random directions of a layer.
+    pub directions: u32,
+    /// Length of a probe, as a share of the norm of a layer's weights.
+    pub probe: f64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            bits: 2,
+            train_with: ReluSurrogate::ClippedRelu,
+            steps: 2_000,
+            learning_rate: 0.02,
+            measurements: 6,
+            images: 4_096,
+            directions: 24,
+            probe: 0.02,
+            seed: 0,
+        }
+    }
+}
+
+const SURROGATES: [ReluSurrogate; 3] = [ReluSurrogate::Identity, ReluSurrogate::Relu, ReluSurrogate::ClippedRelu];
+
+const BATCH: usize = 128;
+
+/// Random stream of the directions; one part a layer.
+const DIRECTIONS: u32 = 140;
+
+/// Runs the experiment.
+pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + Sync)) -> Result<Report, LabError> {
+    check(settings)?;
+    let [images, _] = sets.inputs(0);
+    let plan = Plan {
+        batch_size: BATCH.min(images.len()),
+        steps: settings.steps,
+        sgd: true,
+        learning_rate: settings.learning_rate,
+        schedule: Schedule::Tenths,
+        gradient: GradientConfig::default(),
+        seed: settings.seed,
+    };
+    let (x, labels) = images.part(0, settings.images);
+    let activation = |surrogate| Activation { bits: Some(settings.bits), surrogate };
+    let network = DeepMlp::new(settings.seed).with_activation(activation(settings.train_with));
+    let mut trainer = Trainer::new(network, &images, &plan)?;
+    let every = (settings.steps / (settings.measurements - 1).max(1)).max(1);
+    let names: Vec<String> = parameters::read(&trainer.network)
+        .into_iter()
+        .filter(|parameter| parameter.name.starts_with("layers") && parameter.name.ends_with("weight"))
+        .map(|parameter| parameter.name)
+        .collect();
+    tell(Progress::Begin(settings.measurements));
+    let mut table = Table::new("cosine", &["step", "loss", "layer", "identity", "relu", "clipped_relu"]);
+    let mut cosines: Vec<Vec<[f64; 3]>> = Vec::new();
+    let mut steps = Vec::new();
+    for step in 0..=settings.steps {
+        if step.is_multiple_of(every) && (steps.len() as u64) < settings.measurements {
+            let (loss, measured) = measure(settings, &trainer.network, &names, &x, labels, step);
+            for (layer, cosine) in measured.iter().enumerate() {
+                let row = [step.to_string(), format!("{loss:.4}"), (layer + 1).to_string()];
+                table.push([row.to_vec(), cosine.iter().map(|cosine| format!("{cosine:.3}")).collect()].concat());
+            }
+            cosines.push(measured);
+            steps.push(step);
+            tell(Progress::Done(1));
+        }
+        if step < settings.steps {
+            trainer = trainer.step()?.0;
+        }
+    }
+    let title = |step: &u64| format!("after {step} steps");
+    let shown: Vec<usize> = [0, steps.len() / 2, steps.len() - 1].into_iter().collect();
+    let panels = shown.into_iter().map(|place| {
+        let mut panel = Panel::new(title(&steps[place]), "layer", "cosine with the loss's own gradient");
+        for (column, surrogate) in SURROGATES.into_iter().enumerate() {
+            let points = cosines[place].iter().enumerate().map(|(layer, row)| (layer as f64 + 1.0, row[column]));
+            panel = panel.with(Series::line(name(surrogate), points));
+        }
+        panel
+    });
+    let error = 100.0 / (2.0 * f64::from(settings.directions)).sqrt();
+    Ok(Report {
+        tables: vec![table],
+        charts: vec![("cosine".to_string(), Chart::new(panels))],
+        notes: vec![format!(
+            "eight layers, {} bits, trained with {}; lengths have a relative error of about {error:.0} %",
+            settings.bits,
+            name(settings.train_with)
+        )],
+    })
+}
+
+fn check(settings: &Settings) -> Result<(), LabError> {
+    let usage = |message: String| Err(LabError::Usage(message));
+    if !(2..=4).contains(&settings.bits) {
+        return usage(format!("bits must be 2, 3 or 4, got {}", settings.bits));
+    }
+    if settings.steps == 0 || settings.measurements == 0 || settings.images < 2 || settings.directions == 0 {
+        return usage("steps, measurements and directions must be at least 1, images at least 2".to_string());
+    }
+    for (key, value) in [("probe", settings.probe), ("learning_rate", settings.learning_rate)] {
+        if !(value > 0.0 && value.is_finite()) {
+            return usage(format!("{key} must be above 0, got {value}"));
+        }
+    }
+    Ok(())
+}
+
+/// The loss, and for each layer the cosine of each surrogate's gradient.
+fn measure(
+    settings: &Settings,
+    network: &DeepMlp,
+    names: &[String],
+    x: &Tensor<2>,
+    labels: &[u8],
+    step: u64,
+) -> (f64, Vec<[f64; 3]>) {
+    let with = |surrogate| network.valid_copy().with_activation(Activation { bits: Some(settings.bits), surrogate });
+    let estimates: Vec<BTreeMap<String, Vec<f32>>> =
+        SURROGATES.into_iter().map(|surrogate| gradients(&with(surrogate), x.clone(), labels).1).collect();
+    // In training form, so that batch norm is that of the images; the copy's running statistics are nobody's.
+    let tracked = Tensor::from_data(x.to_data(), &Device::flex().autodiff());
+    let probe = with(ReluSurrogate::Identity);
+    let loss = |network: &DeepMlp| {
+        let loss = cross_entropy(network.logits(tracked.clone()), labels, 0.0).inner().into_scalar::<f32>();
+        sweep();
+        f64::from(loss)
+    };
+    let at = loss(&probe);
+    let cosines = names.iter().enumerate().map(|(layer, name)| {
+        let base = parameters::read(&probe).into_iter().find(|parameter| parameter.name == *name);
+        let base = base.map(|parameter| parameter.values).unwrap_or_default();
+        let reach = settings.probe * global_norm(&[&base]);
+        let slope = |direction: &[f32]| {
+            let length = global_norm(&[direction]);
+            if length == 0.0 {
+                return 0.0;
+            }
+            let moved = |side: f64| {
+                let factor = (side * reach / length) as f32;
+                let network = parameters::update_some(
+                    probe.clone(),
+                    |found| found == name,
+                    |_, _, values| {
+                        values.iter_mut().zip(direction).for_each(|(value, direction)| *value += factor * direction);
+                    },
+                );
+                loss(&network)
+            };
+            (moved(1.0) - moved(-1.0)) / (2.0 * reach)
+        };
+        let squares: f64 = (0..settings.directions)
+            .map(|direction| {
+                let mut values = vec![0.0; base.len()];
+                let random = Random::new(settings.seed, step as u32, DIRECTIONS + layer as u32);
+                random.part(direction).fill_normal(&mut values);
+                slope(&values).powi(2)
+            })
+            .sum();
+        let length = (base.len() as f64 * squares / f64::from(settings.directions)).sqrt();
+        [0, 1, 2]
+            .map(|place| if length > 0.0 { (slope(&estimates[place][name]) / length).clamp(-1.0, 1.0) } else { 0.0 })
+    });
+    (at, cosines.collect())
+}
