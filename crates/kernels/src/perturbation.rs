@@ -71,9 +71,12 @@ pub fn perturb(base: &[f32], guide: &[f32], [lead, spread]: [f32; 2], noise: Noi
     assert!(base.len() == out.len() && guide.len() == out.len());
     let chunk = |first: usize, base: &[f32], guide: &[f32], out: &mut [f32]| {
         let tiles = out.chunks_mut(TILE).zip(base.chunks(TILE)).zip(guide.chunks(TILE)).enumerate();
+        let mut u = [0.0; TILE];
         for (tile, ((out, base), guide)) in tiles {
             // No noise is drawn that nobody sees.
-            let u = if spread == 0.0 { [0.0; TILE] } else { values(noise, random, first + tile * TILE) };
+            if spread != 0.0 {
+                fill(noise, random, first + tile * TILE, &mut u);
+            }
             moved(base, guide, &u, lead, spread, out);
         }
     };
@@ -87,13 +90,27 @@ pub fn perturb(base: &[f32], guide: &[f32], [lead, spread]: [f32; 2], noise: Noi
         .for_each(|(index, ((out, base), guide))| chunk(index * CHUNK, base, guide, out));
 }
 
+/// out = 2 base - out: the point on the other side of the base, without drawing the noise again.
+///
+/// # Panics
+/// If the slices differ in length.
+pub fn mirror(base: &[f32], out: &mut [f32]) {
+    assert!(base.len() == out.len());
+    if out.len() <= CHUNK {
+        return mirrored(base, out);
+    }
+    out.par_chunks_mut(CHUNK).zip(base.par_chunks(CHUNK)).for_each(|(out, base)| mirrored(base, out));
+}
+
 /// gradient = factor gradient + the sum of coefficient u over `terms`, each with noise of its own.
 pub fn combine(gradient: &mut [f32], factor: f32, terms: &[(f32, Random)], noise: Noise) {
     let chunk = |first: usize, gradient: &mut [f32]| {
+        let mut u = [0.0; TILE];
         for (tile, gradient) in gradient.chunks_mut(TILE).enumerate() {
             gradient.iter_mut().for_each(|gradient| *gradient *= factor);
             for (coefficient, random) in terms.iter().filter(|(coefficient, _)| *coefficient != 0.0) {
-                add(gradient, &values(noise, random, first + tile * TILE), *coefficient);
+                fill(noise, random, first + tile * TILE, &mut u);
+                add(gradient, &u, *coefficient);
             }
         }
     };
@@ -106,8 +123,12 @@ pub fn combine(gradient: &mut [f32], factor: f32, terms: &[(f32, Random)], noise
 /// The sum of x u.
 pub fn along(x: &[f32], noise: Noise, random: &Random) -> f64 {
     let chunk = |(index, x): (usize, &[f32])| {
-        let tiles = x.chunks(TILE).enumerate();
-        tiles.map(|(tile, x)| product(x, &values(noise, random, index * CHUNK + tile * TILE))).sum::<f64>()
+        let (mut u, mut sum) = ([0.0; TILE], 0.0);
+        for (tile, x) in x.chunks(TILE).enumerate() {
+            fill(noise, random, index * CHUNK + tile * TILE, &mut u);
+            sum += product(x, &u);
+        }
+        sum
     };
     if x.len() <= CHUNK {
         return x.chunks(CHUNK).enumerate().map(chunk).sum();
@@ -116,15 +137,14 @@ pub fn along(x: &[f32], noise: Noise, random: &Random) -> f64 {
     x.par_chunks(CHUNK).enumerate().map(chunk).collect::<Vec<_>>().into_iter().sum()
 }
 
-/// Noise values `first..first + TILE`.
-fn values(noise: Noise, random: &Random, first: usize) -> [f32; TILE] {
-    let mut values = random.uniform_values(first as u64);
+/// Noise values `first..first + TILE`. 16 bits a value are plenty for noise, and half the work.
+fn fill(noise: Noise, random: &Random, first: usize, values: &mut [f32; TILE]) {
+    random.fill_short_uniform(first as u64, values);
     match noise {
-        Noise::Uniform => uniform(&mut values),
-        Noise::Logistic => logistic(&mut values),
-        Noise::Triangular => triangular(&mut values),
+        Noise::Uniform => uniform(values),
+        Noise::Logistic => logistic(values),
+        Noise::Triangular => triangular(values),
     }
-    values
 }
 
 multiversion! {
@@ -149,6 +169,14 @@ multiversion! {
     fn moved(base: &[f32], guide: &[f32], u: &[f32; TILE], lead: f32, spread: f32, out: &mut [f32]) {
         for (((out, base), guide), u) in out.iter_mut().zip(base).zip(guide).zip(u) {
             *out = base + (lead * guide + spread * u);
+        }
+    }
+}
+
+multiversion! {
+    fn mirrored(base: &[f32], out: &mut [f32]) {
+        for (out, base) in out.iter_mut().zip(base) {
+            *out = 2.0 * base - *out;
         }
     }
 }
@@ -222,7 +250,10 @@ mod tests {
                 combine(&mut combined, 3.0, &[(0.25, random), (-1.0, random)], Noise::Triangular);
                 (out, combined, along(&base, Noise::Triangular, &random))
             });
+            let mut other = out.clone();
+            mirror(&base, &mut other);
             for i in 0..len {
+                assert!((other[i] - (base[i] - (0.5 * guide[i] + -2.0 * u[i]))).abs() < 1e-5);
                 assert_eq!(out[i], base[i] + (0.5 * guide[i] + -2.0 * u[i]));
                 assert!((combined[i] - (3.0 * base[i] - 0.75 * u[i])).abs() < 1e-5);
             }

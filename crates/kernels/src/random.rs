@@ -77,11 +77,9 @@ impl Random {
         self.fill(out, normal_tile);
     }
 
-    /// Uniform values `first..first + TILE`; `first` is a multiple of 4.
-    pub(crate) fn uniform_values(&self, first: u64) -> [f32; TILE] {
-        let mut out = [0.0; TILE];
-        uniform_tile(self, first / 4, &mut out);
-        out
+    /// Fills `out` with uniform values of 16 bits, two a word, from value `first` on, a multiple of [`TILE`].
+    pub(crate) fn fill_short_uniform(&self, first: u64, out: &mut [f32; TILE]) {
+        short_uniform_tile(self, first / 8, out);
     }
 
     fn fill(&self, out: &mut [f32], tile: impl Fn(&Self, u64, &mut [f32; TILE]) + Sync) {
@@ -105,11 +103,11 @@ impl Random {
         philox([index as u32, (index >> 32) as u32, self.step, self.stream], self.key)
     }
 
-    /// The four words of each of [`BLOCKS`] blocks from `first` on: word w of block b is `[w][b]`.
+    /// The four words of each of `N` blocks from `first` on: word w of block b is `[w][b]`.
     #[inline(always)]
-    fn words(&self, first: u64) -> [[u32; BLOCKS]; 4] {
-        let mut words = [[0; BLOCKS]; 4];
-        for block in 0..BLOCKS {
+    fn words<const N: usize>(&self, first: u64) -> [[u32; N]; 4] {
+        let mut words = [[0; N]; 4];
+        for block in 0..N {
             let four = self.block(first + block as u64);
             for (words, word) in words.iter_mut().zip(four) {
                 words[block] = word;
@@ -137,9 +135,30 @@ const _: () = assert!(CHUNK.is_multiple_of(TILE));
 multiversion! {
     /// The uniform values of the blocks from `first` on.
     fn uniform_tile(random: &Random, first: u64, out: &mut [f32; TILE]) {
-        let words = random.words(first);
+        let words = random.words::<BLOCKS>(first);
         for (block, four) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             *four = [unit(words[0][block]), unit(words[1][block]), unit(words[2][block]), unit(words[3][block])];
+        }
+    }
+}
+
+/// The middle of one of 2^16 equal parts of (0, 1).
+#[inline(always)]
+fn short_unit(half: u32) -> f32 {
+    (half as i32 as f32 + 0.5) * (1.0 / (1 << 16) as f32)
+}
+
+multiversion! {
+    /// Values of 16 bits of the blocks from `first` on: the lower and the upper half of each word.
+    fn short_uniform_tile(random: &Random, first: u64, out: &mut [f32; TILE]) {
+        let words = random.words::<{ BLOCKS / 2 }>(first);
+        // Word by word: any fixed order will do, and this one needs no shuffling.
+        for (words, out) in words.iter().zip(out.as_chunks_mut::<BLOCKS>().0) {
+            let (lower, upper) = out.split_at_mut(BLOCKS / 2);
+            for ((word, lower), upper) in words.iter().zip(lower).zip(upper) {
+                *lower = short_unit(word & 0xFFFF);
+                *upper = short_unit(word >> 16);
+            }
         }
     }
 }
@@ -147,7 +166,7 @@ multiversion! {
 multiversion! {
     /// Normal values from the blocks from `first` on.
     fn normal_tile(random: &Random, first: u64, out: &mut [f32; TILE]) {
-        let words = random.words(first);
+        let words = random.words::<BLOCKS>(first);
         for (block, four) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             let (a, b) = normal_pair(words[0][block], words[1][block]);
             let (c, d) = normal_pair(words[2][block], words[3][block]);
@@ -191,6 +210,7 @@ mod tests {
     #[test]
     fn uniform_values_never_touch_the_ends() {
         assert!(unit(0) > 0.0 && unit(u32::MAX) < 1.0);
+        assert!(short_unit(0) > 0.0 && short_unit(0xFFFF) < 1.0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use hardgrad_kernels::optimizer::global_norm;
-use hardgrad_kernels::perturbation::{along, combine, perturb};
+use hardgrad_kernels::perturbation::{along, combine, mirror, perturb};
 
 use super::{
     Combination, Direction, GradientConfig, GradientMethod, Measured, Mix, Noise, Perturbed, ZerothOrderError,
@@ -128,7 +128,26 @@ impl Guidance {
         perturbed: &[Perturbed],
         gradients: &mut BTreeMap<String, Vec<f32>>,
         moment: Moment,
-        mut loss: impl FnMut(&M) -> f64,
+        loss: impl FnMut(&M) -> f64,
+    ) -> Result<Report, ZerothOrderError> {
+        self.guide_by_slopes(module, perturbed, gradients, moment, |probes| probes.slopes(module, loss))
+    }
+
+    /// As [`guide`](Self::guide), but the slopes of all directions come at once from `slopes`, which may compute many in one
+    /// pass: (L(theta + w v_i) - L(theta - w v_i))/2 for each of the directions, in order.
+    ///
+    /// # Errors
+    /// As [`guide`](Self::guide).
+    ///
+    /// # Panics
+    /// If there are not as many slopes as directions.
+    pub fn guide_by_slopes<M: Module>(
+        &self,
+        module: &M,
+        perturbed: &[Perturbed],
+        gradients: &mut BTreeMap<String, Vec<f32>>,
+        moment: Moment,
+        slopes: impl FnOnce(&Probes<'_>) -> Vec<f64>,
     ) -> Result<Report, ZerothOrderError> {
         let probed = self.probed(module, perturbed, moment)?;
         let mut squares = 0.0;
@@ -147,23 +166,15 @@ impl Guidance {
 
         let mix = self.method.mix(moment.progress);
         let signs = Random::new(moment.seed, moment.step, SIGNS);
-        let mut plain = Some(module.valid());
-        let mut measured =
-            Measured { directions: Vec::new(), mix, norm, values: probed.iter().map(|probed| probed.base.len()).sum() };
+        let probes = Probes { probed: &probed, gradients, mix, norm, signs, directions: self.directions };
+        let slopes = slopes(&probes);
+        assert_eq!(slopes.len(), self.directions as usize, "a slope for each direction");
+        let values = probed.iter().map(|probed| probed.base.len()).sum();
+        let mut measured = Measured { directions: Vec::new(), mix, norm, values };
         let mut kept = Vec::new();
-        let mut at = |direction: u32, sign: f64, side: f64| {
-            let moved = plain.take().map(|plain| moved(plain, &probed, gradients, mix, norm, direction, [sign, side]));
-            let value = moved.as_ref().map_or(f64::NAN, &mut loss);
-            plain = moved;
-            value
-        };
-        for direction in 0..self.directions {
-            let sign = if signs.word(u64::from(direction)) & 1 == 0 { 1.0 } else { -1.0 };
-            let slope = (at(direction, sign, 1.0) - at(direction, sign, -1.0)) / 2.0;
-            if slope.is_finite() {
-                measured.directions.push(Direction { sign, slope, along: 0.0 });
-                kept.push(direction);
-            }
+        for (direction, slope) in (0..).zip(slopes).filter(|(_, slope)| slope.is_finite()) {
+            measured.directions.push(Direction { sign: probes.sign(direction), slope, along: 0.0 });
+            kept.push(direction);
         }
         let report = Report { passes: 2 * self.directions, skipped: self.directions - kept.len() as u32 };
         if kept.is_empty() {
@@ -180,8 +191,8 @@ impl Guidance {
         let Combination { straight_through, noise } = self.method.combine(&measured);
         for Probed { name, width, noise: kind, random, .. } in &probed {
             let gradient = gradients.get_mut(name).expect("put in above");
-            let terms =
-                kept.iter().zip(&noise).map(|(&direction, factor)| ((factor / width) as f32, random.part(direction)));
+            let terms = kept.iter().zip(&noise);
+            let terms = terms.map(|(&direction, factor)| ((factor / width) as f32, random.part(direction)));
             let terms: Vec<(f32, Random)> = terms.collect();
             for (block, terms) in terms.chunks(TOGETHER).enumerate() {
                 combine(gradient, if block == 0 { straight_through as f32 } else { 1.0 }, terms, *kind);
@@ -234,26 +245,60 @@ impl Guidance {
     }
 }
 
-/// `plain` with its probed parameters at base + side w v, v the direction.
-fn moved<M: Module>(
-    plain: M,
-    probed: &[Probed],
-    gradients: &BTreeMap<String, Vec<f32>>,
+/// The points at which the losses of a step are wanted.
+pub struct Probes<'a> {
+    probed: &'a [Probed],
+    gradients: &'a BTreeMap<String, Vec<f32>>,
     mix: Mix,
     norm: f64,
-    direction: u32,
-    [sign, side]: [f64; 2],
-) -> M {
-    let find = |name: &str| probed.iter().find(|probed| probed.name == name);
-    parameters::update_some(
-        plain,
-        |name| find(name).is_some(),
-        |name, _, out| {
-            let Some(Probed { base, width, noise, random, .. }) = find(name) else { return };
-            // w v = w (guide sign (w gradient)/norm + noise u)
-            let lead = if norm > 0.0 { side * width * width * mix.guide * sign / norm } else { 0.0 };
-            let spread = side * width * mix.noise;
-            perturb(base, &gradients[name], [lead as f32, spread as f32], *noise, &random.part(direction), out);
-        },
-    )
+    signs: Random,
+    /// How many directions there are.
+    pub directions: u32,
+}
+
+impl Probes<'_> {
+    /// Fills `out` with the values of a perturbed parameter at theta + side w v of a direction, `side` being +1 or -1.
+    ///
+    /// # Panics
+    /// If no perturbed parameter has this name, or another size.
+    pub fn values(&self, name: &str, direction: u32, side: f64, out: &mut [f32]) {
+        let probed = self.find(name);
+        let Probed { base, width, noise, random, .. } = probed.unwrap_or_else(|| panic!("{name} is not perturbed"));
+        // w v = w (guide sign (w gradient)/norm + noise u)
+        let guide = side * width * width * self.mix.guide * self.sign(direction) / self.norm;
+        let lead = if self.norm > 0.0 { guide } else { 0.0 };
+        let spread = side * width * self.mix.noise;
+        perturb(base, &self.gradients[name], [lead as f32, spread as f32], *noise, &random.part(direction), out);
+    }
+
+    /// The slopes of all directions, by two passes each through a plain copy of `module`.
+    pub fn slopes<M: Module>(&self, module: &M, mut loss: impl FnMut(&M) -> f64) -> Vec<f64> {
+        let mut plain = Some(module.valid());
+        let mut at = |change: &dyn Fn(&str, &mut [f32])| {
+            let moved = plain.take().map(|plain| {
+                parameters::update_some(plain, |name| self.find(name).is_some(), |name, _, out| change(name, out))
+            });
+            let value = moved.as_ref().map_or(f64::NAN, &mut loss);
+            plain = moved;
+            value
+        };
+        let slope = |direction| {
+            let plus = at(&|name, out| self.values(name, direction, 1.0, out));
+            let minus = at(&|name, out| {
+                if let Some(probed) = self.find(name) {
+                    mirror(&probed.base, out);
+                }
+            });
+            (plus - minus) / 2.0
+        };
+        (0..self.directions).map(slope).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<&Probed> {
+        self.probed.iter().find(|probed| probed.name == name)
+    }
+
+    fn sign(&self, direction: u32) -> f64 {
+        if self.signs.word(u64::from(direction)) & 1 == 0 { 1.0 } else { -1.0 }
+    }
 }

@@ -30,7 +30,7 @@ pub use adaptive::Adaptive;
 pub use bias_correction::BiasCorrection;
 pub use error::ZerothOrderError;
 pub use fogzo::{Fogzo, fogzo};
-pub use guidance::{Guidance, Moment, Report};
+pub use guidance::{Guidance, Moment, Probes, Report};
 pub use method::{Combination, Direction, GradientConfig, GradientMethod, Measured, MethodName, Mix};
 pub use perturbed::{Perturbed, quantized};
 pub use smoothing::{Noise, Smoothing};

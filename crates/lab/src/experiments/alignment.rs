@@ -60,8 +60,8 @@ impl Default for Settings {
             steps: 2_000,
             learning_rate: 0.02,
             measurements: 6,
-            images: 4_096,
-            directions: 24,
+            images: 2_048,
+            directions: 16,
             probe: 0.02,
             seed: 0,
         }

@@ -24,6 +24,8 @@ pub struct Settings {
     pub network: String,
     /// sgd (momentum 0.9) or adam.
     pub optimizer: String,
+    /// What becomes of the learning rate: cosine (it falls to 0) or constant.
+    pub schedule: String,
     /// Images a step; 0 for all.
     pub batch_size: usize,
     /// Training images; 0 for all.
@@ -55,6 +57,7 @@ impl Default for Settings {
         Self {
             network: "perceptron".to_string(),
             optimizer: "sgd".to_string(),
+            schedule: "cosine".to_string(),
             batch_size: 128,
             images: 0,
             steps: 2_345,
@@ -107,6 +110,9 @@ fn check(settings: &Settings) -> Result<(), LabError> {
     let usage = |message: String| Err(LabError::Usage(message));
     if !["sgd", "adam"].contains(&settings.optimizer.as_str()) {
         return usage(format!("optimizer must be sgd or adam, got {}", settings.optimizer));
+    }
+    if !["cosine", "constant"].contains(&settings.schedule.as_str()) {
+        return usage(format!("schedule must be cosine or constant, got {}", settings.schedule));
     }
     if settings.steps == 0 || settings.seeds == 0 || settings.tuning_seeds == 0 {
         return usage("steps, seeds and tuning_seeds must be at least 1".to_string());
@@ -209,7 +215,7 @@ fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress
         steps,
         sgd: settings.optimizer == "sgd",
         learning_rate: candidate.learning_rate,
-        schedule: Schedule::Cosine,
+        schedule: if settings.schedule == "constant" { Schedule::Constant } else { Schedule::Cosine },
         gradient: candidate.gradient.clone(),
         seed,
     };
@@ -267,7 +273,7 @@ fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress
         let contender = &contenders[place];
         let mut row = vec![contender.name.clone()];
         row.extend(contender.candidates[candidate].words());
-        row.push(format!("{mean:.5}"));
+        row.push(format!("{mean:.3e}"));
         tuning.push(row);
     }
 
@@ -320,7 +326,7 @@ fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress
         row.push(by_method[place].iter().map(|outcome| outcome.skipped).sum::<u64>().to_string());
         table.push(row);
         for (seed, outcome) in by_method[place].iter().enumerate() {
-            let numbers = [format!("{:.6}", outcome.train_loss), format!("{:.4}", outcome.test_accuracy)];
+            let numbers = [format!("{:.4e}", outcome.train_loss), format!("{:.4}", outcome.test_accuracy)];
             runs.push([vec![contender.name.clone(), seed.to_string(), steps.to_string()], numbers.to_vec()].concat());
         }
         // In units of the straight-through run's steps, where times are equal.

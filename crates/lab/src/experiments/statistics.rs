@@ -38,21 +38,33 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:.4} ± {:.4}", self.mean, self.deviation)
+        let digits = digits(self.mean);
+        write!(out, "{:.digits$} ± {:.digits$}", self.mean, self.deviation)
     }
 }
 
 /// Mean difference of runs with the same seeds, and its standard error.
-pub(super) struct Paired(Spread);
+pub(super) struct Paired {
+    difference: Spread,
+    /// Mean of the reference, which tells how many digits count.
+    reference: f64,
+}
 
 pub(super) fn paired(found: &[f64], reference: &[f64]) -> Paired {
-    Paired(Spread::of(&found.iter().zip(reference).map(|(found, reference)| found - reference).collect::<Vec<_>>()))
+    let differences: Vec<f64> = found.iter().zip(reference).map(|(found, reference)| found - reference).collect();
+    Paired { difference: Spread::of(&differences), reference: Spread::of(reference).mean }
 }
 
 impl fmt::Display for Paired {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:+.4} (se {:.4})", self.0.mean, self.0.error)
+        let digits = digits(self.reference);
+        write!(out, "{:+.digits$} (se {:.digits$})", self.difference.mean, self.difference.error)
     }
+}
+
+/// Decimals that show four digits of a value.
+fn digits(value: f64) -> usize {
+    if value > 0.0 && value < 1.0 { (3.0 - value.log10().floor()).clamp(4.0, 12.0) as usize } else { 4 }
 }
 
 #[cfg(test)]
@@ -65,5 +77,6 @@ mod tests {
         assert_eq!((spread.mean, spread.error), (3.0, (14f64 / 3.0).sqrt() / 2.0));
         assert_eq!(Spread::of(&[5.0]).deviation, 0.0);
         assert_eq!(paired(&[1.0, 2.5], &[2.0, 2.0]).to_string(), "-0.2500 (se 0.7500)");
+        assert_eq!(Spread::of(&[0.001, 0.002]).to_string(), "0.001500 ± 0.000707");
     }
 }

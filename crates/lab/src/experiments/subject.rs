@@ -1,15 +1,18 @@
 //! The networks that experiments train, each by name.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::relu;
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use hardgrad::Surrogate;
 use hardgrad::ops::{Bounds, Rule, fake_quant, linear, sign};
 use hardgrad::parameters;
 use hardgrad::quantize::QuantizerConfig;
-use hardgrad::zeroth_order::{Perturbed, Smoothing, quantized};
+use hardgrad::zeroth_order::{Perturbed, Probes, Smoothing, quantized};
+
+use rayon::prelude::*;
 
 use crate::networks::{CLASSES, LeNet, Mlp, Quantizers, Vit};
 
@@ -24,6 +27,11 @@ pub(super) trait Subject: Module + 'static {
     /// The parameters behind hard functions.
     fn perturbed(&self) -> Vec<Perturbed> {
         quantized(self)
+    }
+
+    /// The slopes of all directions, computed many at a time; none where single passes are as good.
+    fn slopes(&self, _probes: &Probes<'_>, _images: &Tensor<2>, _labels: &[u8]) -> Option<Vec<f64>> {
+        None
     }
 
     /// Whether training leaves a parameter as it is.
@@ -105,6 +113,54 @@ impl Subject for Perceptron {
         };
         of("weights").chain(of("biases")).collect()
     }
+
+    fn slopes(&self, probes: &Probes<'_>, images: &Tensor<2>, labels: &[u8]) -> Option<Vec<f64>> {
+        (probes.directions >= DIRECTIONS_TOGETHER).then(|| {
+            let blocks = (0..probes.directions).step_by(DIRECTIONS_TOGETHER as usize);
+            let block = |first| {
+                let count = DIRECTIONS_TOGETHER.min(probes.directions - first);
+                block_of_slopes(probes, first..first + count, images, labels)
+            };
+            blocks.flat_map(block).collect()
+        })
+    }
+}
+
+/// Directions of a [`Perceptron`] whose losses are computed in one pass.
+const DIRECTIONS_TOGETHER: u32 = 64;
+
+/// The slopes of some directions: all networks side by side, one product for the first layers of all.
+fn block_of_slopes(probes: &Probes<'_>, directions: Range<u32>, images: &Tensor<2>, labels: &[u8]) -> Vec<f64> {
+    let networks: Vec<(u32, f64)> = directions.flat_map(|direction| [(direction, 1.0), (direction, -1.0)]).collect();
+    let count = networks.len();
+    let [inputs, hidden, outputs] = PERCEPTRON_WIDTHS;
+    // [network, values of the parameter]
+    let hard = |name: &str, values: usize, scale: f32| -> Tensor<2> {
+        let mut all = vec![0.0; count * values];
+        all.par_chunks_mut(values).zip(&networks).for_each(|(out, &(direction, side))| {
+            probes.values(name, direction, side, out);
+        });
+        on_perceptron_grid(Tensor::from_data(TensorData::new(all, [count, values]), &Device::flex()), scale)
+    };
+    let [first, second] = PERCEPTRON_SCALES;
+    let [batch, _] = images.dims();
+    let weight: Tensor<2> = hard("weights.0", inputs * hidden, first)
+        .reshape([count, inputs, hidden])
+        .permute([1, 0, 2])
+        .reshape([inputs, count * hidden]);
+    let x = images.clone().matmul(weight) + hard("biases.0", hidden, first).reshape([1, count * hidden]);
+    let x: Tensor<3> = relu(x).reshape([batch, count, hidden]).permute([1, 0, 2]);
+    let weight: Tensor<3> = hard("weights.1", hidden * outputs, second).reshape([count, hidden, outputs]);
+    let logits: Tensor<3> = x.matmul(weight) + hard("biases.1", outputs, second).reshape([count, 1, outputs]);
+    let log_probabilities = log_softmax(logits, 2).into_data().try_into_vec::<f32>().expect("logits are f32");
+    let losses: Vec<f64> = log_probabilities
+        .chunks(batch * outputs)
+        .map(|rows| {
+            let right = rows.chunks(outputs).zip(labels).map(|(row, &label)| f64::from(row[usize::from(label)]));
+            -right.sum::<f64>() / batch as f64
+        })
+        .collect();
+    losses.chunks(2).map(|pair| (pair[0] - pair[1]) / 2.0).collect()
 }
 
 /// 784-256-256-10 with ReLU: 2-bit weights with a learned step a layer, float activations.
@@ -184,5 +240,48 @@ impl Subject for Vit {
         // Rows of 4 x 4 patches of 7 x 7 pixels.
         let patches = images.reshape([batch, 4, 7, 4, 7]).permute([0, 1, 3, 2, 4]).reshape([batch, 16, 49]);
         self.forward(patches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use hardgrad::zeroth_order::{GradientConfig, Guidance, MethodName, Moment};
+
+    use super::*;
+    use crate::experiments::training::loss;
+
+    #[test]
+    fn many_directions_at_once_have_the_slopes_of_single_passes() {
+        let network = Perceptron::new(3);
+        let images = Tensor::<2>::random([9, 784], Distribution::Uniform(0.0, 1.0), &Device::flex());
+        let labels = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+        let config = GradientConfig { method: MethodName::Spsa, directions: 70, ..GradientConfig::default() };
+        let guidance = Guidance::new(&config).unwrap().unwrap();
+        let moment = Moment { seed: 1, step: 2, progress: 0.0 };
+        let (mut together, mut single) = (BTreeMap::new(), BTreeMap::new());
+        let slopes = |probes: &Probes<'_>| network.slopes(probes, &images, &labels).unwrap();
+        guidance.guide_by_slopes(&network, &network.perturbed(), &mut together, moment, slopes).unwrap();
+        let one = |probe: &Perceptron| loss(probe.logits(images.clone()), &labels);
+        guidance.guide(&network, &network.perturbed(), &mut single, moment, one).unwrap();
+        for (name, values) in &together {
+            let most = single[name].iter().fold(0.0f32, |most, value| most.max(value.abs()));
+            assert!(most > 0.0);
+            for (a, b) in values.iter().zip(&single[name]) {
+                assert!((a - b).abs() < 1e-4 * most, "{name}: {a}, {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_perceptron_has_7960_quantised_values() {
+        let network = Perceptron::new(0);
+        let names: Vec<String> = network.perturbed().into_iter().map(|perturbed| perturbed.name).collect();
+        let found = parameters::read(&network).into_iter().map(|parameter| {
+            assert!(names.contains(&parameter.name), "{}", parameter.name);
+            parameter.values.len()
+        });
+        assert_eq!(found.sum::<usize>(), 7_960);
     }
 }

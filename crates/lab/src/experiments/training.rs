@@ -128,8 +128,12 @@ impl<'a, N: Subject> Trainer<'a, N> {
         let progress = self.plan.gradient.progress(self.step, self.plan.steps);
         if let (Some(guidance), Some(progress)) = (&self.guidance, progress) {
             let moment = Moment { seed, step: self.step as u32, progress };
-            let loss = |probe: &N| loss(probe.logits(images.clone()), &labels);
-            let report = guidance.guide(&self.network, &self.network.perturbed(), &mut gradients, moment, loss)?;
+            let (network, perturbed) = (&self.network, self.network.perturbed());
+            let report = guidance.guide_by_slopes(network, &perturbed, &mut gradients, moment, |probes| {
+                network
+                    .slopes(probes, &images, &labels)
+                    .unwrap_or_else(|| probes.slopes(network, |probe: &N| loss(probe.logits(images.clone()), &labels)))
+            })?;
             self.report.passes += report.passes;
             self.report.skipped += report.skipped;
         }
@@ -142,7 +146,7 @@ impl<'a, N: Subject> Trainer<'a, N> {
 }
 
 /// The loss of plain or tracked logits.
-fn loss(logits: Tensor<2>, labels: &[u8]) -> f64 {
+pub(super) fn loss(logits: Tensor<2>, labels: &[u8]) -> f64 {
     f64::from(cross_entropy(logits, labels, 0.0).inner().into_scalar::<f32>())
 }
 
