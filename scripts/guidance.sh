@@ -39,15 +39,20 @@ for part in $parts; do
         ;;
     equal_time)
         for network in two_bit_mlp binary_mlp two_bit_lenet two_bit_transformer; do
-            run "equal_time_$network" guidance network=$network optimizer=adam equal_time=true steps=2000 \
-                'methods=["straight_through","fogzo"]' 'learning_rates=[0.001,0.003,0.01,0.03]' 'noise=[0.01,1]' \
-                'begin=[0.7,0.9]'
+            case $network in
+            *_mlp) pace=('learning_rates=[0.003,0.01,0.03]' steps=6000) ;;
+            *) pace=('learning_rates=[0.001,0.003,0.01]' steps=3000) ;;
+            esac
+            run "equal_time_$network" guidance network=$network optimizer=adam equal_time=true "${pace[@]}" \
+                'methods=["straight_through","fogzo"]' 'noise=[0.01,1]' 'begin=[0.7,0.95]'
         done
         ;;
     perceptron)
         grid=('learning_rates=[0.01,0.03,0.1,0.3]' 'noise=[0.01,0.1,1,10]' 'begin=[0,0.7]')
         run perceptron_sgd guidance optimizer=sgd "${grid[@]}"
-        run perceptron_adam guidance optimizer=adam "${grid[@]}" 'learning_rates=[0.003,0.01,0.03,0.1]'
+        run perceptron_adam guidance optimizer=adam "${grid[@]}" 'learning_rates=[0.001,0.003,0.01,0.03]'
+        run perceptron_large_rate guidance optimizer=sgd schedule=constant steps=9380 'learning_rates=[0.3]' \
+            'methods=["straight_through","fogzo"]' 'noise=[1]' 'begin=[0]'
         run perceptron_long guidance optimizer=sgd steps=18760 'methods=["straight_through","fogzo"]' \
             'learning_rates=[0.003,0.01,0.03,0.1]' 'noise=[0.1,1]' 'begin=[0,0.7]'
         run perceptron_n_spsa guidance optimizer=sgd steps=300 'methods=["straight_through","spsa@7960","fogzo","fogzo@10"]' \

@@ -198,6 +198,19 @@ fn a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept() {
 }
 
 #[test]
+fn guidance_that_cannot_be() {
+    let set = |setting, words: &[&str]| fail(&["train", "qat", "--set", setting], 2, words);
+    set("gradient.directions=0", &["gradient.directions", "1 to 65535", "got 0"]);
+    set("gradient.beta_min=-0.1", &["gradient.beta_min", "from 0 to 1", "-0.1"]);
+    set("gradient.epsilon=0", &["gradient.epsilon", "above 0"]);
+    set("gradient.method=spza", &["gradient", "spsa"]);
+    let float = ["weight_bits", "first_layer_bits", "last_layer_bits"].map(|key| format!("quantization.{key}=32"));
+    let mut arguments = vec!["train", "qat", "--set", "gradient.method=fogzo"];
+    float.iter().for_each(|setting| arguments.extend(["--set", setting]));
+    fail(&arguments, 2, &["gradient.method", "no weight is quantised", "fogzo"]);
+}
+
+#[test]
 fn places_that_cannot_be_written() {
     // A file where a folder should be; this holds for root too, who may write into read-only folders.
     let folder = tempfile::tempdir().unwrap();

@@ -79,8 +79,8 @@ const NOISE: u32 = 2048;
 const TOGETHER: usize = 32;
 
 /// A parameter while it is probed.
-struct Probed {
-    name: String,
+struct Probed<'a> {
+    name: &'a str,
     base: Values,
     width: f64,
     noise: Noise,
@@ -152,10 +152,10 @@ impl Guidance {
         let probed = self.probed(module, perturbed, moment)?;
         let mut squares = 0.0;
         for Probed { name, base, width, .. } in &probed {
-            let gradient = gradients.entry(name.clone()).or_insert_with(|| vec![0.0; base.len()]);
+            let gradient = gradients.entry(name.to_string()).or_insert_with(|| vec![0.0; base.len()]);
             if gradient.len() != base.len() {
                 let (expected, found) = (base.len(), gradient.len());
-                return Err(ZerothOrderError::Gradient { name: name.clone(), expected, found });
+                return Err(ZerothOrderError::Gradient { name: name.to_string(), expected, found });
             }
             squares += (width * global_norm(&[gradient])).powi(2);
         }
@@ -182,15 +182,15 @@ impl Guidance {
         }
         if self.method.compares() {
             for (&direction, measured) in kept.iter().zip(&mut measured.directions) {
-                let claim = |probed: &Probed| {
-                    probed.width * along(&gradients[&probed.name], probed.noise, &probed.random.part(direction))
+                let claim = |probed: &Probed<'_>| {
+                    probed.width * along(&gradients[probed.name], probed.noise, &probed.random.part(direction))
                 };
                 measured.along = probed.iter().map(claim).sum();
             }
         }
         let Combination { straight_through, noise } = self.method.combine(&measured);
         for Probed { name, width, noise: kind, random, .. } in &probed {
-            let gradient = gradients.get_mut(name).expect("put in above");
+            let gradient = gradients.get_mut(*name).expect("put in above");
             let terms = kept.iter().zip(&noise);
             let terms = terms.map(|(&direction, factor)| ((factor / width) as f32, random.part(direction)));
             let terms: Vec<(f32, Random)> = terms.collect();
@@ -202,16 +202,17 @@ impl Guidance {
     }
 
     /// The parameters that are probed, with their values and widths, in the order of `perturbed`.
-    fn probed<M: Module>(
+    fn probed<'a, M: Module>(
         &self,
         module: &M,
-        perturbed: &[Perturbed],
+        perturbed: &'a [Perturbed],
         moment: Moment,
-    ) -> Result<Vec<Probed>, ZerothOrderError> {
+    ) -> Result<Vec<Probed<'a>>, ZerothOrderError> {
         struct Collect<'a> {
             path: Path,
             wanted: &'a [Perturbed],
-            found: BTreeMap<String, Values>,
+            /// One place for each that is wanted.
+            found: Vec<Option<Values>>,
         }
         impl ModuleVisitor for Collect<'_> {
             fn enter_module(&mut self, name: &str, container: &str) {
@@ -222,32 +223,34 @@ impl Guidance {
             }
             fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
                 let name = self.path.name();
-                if self.wanted.iter().any(|wanted| wanted.name == name) {
-                    self.found.insert(name, values(&parameter.base()));
+                if let Some(place) = self.wanted.iter().position(|wanted| wanted.name == name) {
+                    self.found[place] = Some(values(&parameter.base()));
                 }
             }
         }
         if perturbed.is_empty() {
             return Err(ZerothOrderError::NothingQuantized);
         }
-        let mut collect = Collect { path: Path::default(), wanted: perturbed, found: BTreeMap::new() };
+        let found = vec![None; perturbed.len()];
+        let mut collect = Collect { path: Path::default(), wanted: perturbed, found };
         module.visit(&mut collect);
-        let probed = perturbed.iter().enumerate().map(|(place, Perturbed { name, step, smoothing })| {
-            let base = collect.found.get(name).ok_or_else(|| ZerothOrderError::Unknown { name: name.clone() })?.clone();
+        let mut probed = Vec::with_capacity(perturbed.len());
+        for (place, (Perturbed { name, step, smoothing }, base)) in perturbed.iter().zip(collect.found).enumerate() {
+            let base = base.ok_or_else(|| ZerothOrderError::Unknown { name: name.clone() })?;
             let width = self.epsilon * smoothing.width * f64::from(*step);
             if !(width > 0.0 && width.is_finite()) {
                 return Err(ZerothOrderError::Step { name: name.clone(), step: *step });
             }
             let random = Random::new(moment.seed, moment.step, NOISE + place as u32);
-            Ok(Probed { name: name.clone(), base, width, noise: smoothing.noise, random })
-        });
-        probed.collect()
+            probed.push(Probed { name, base, width, noise: smoothing.noise, random });
+        }
+        Ok(probed)
     }
 }
 
 /// The points at which the losses of a step are wanted.
 pub struct Probes<'a> {
-    probed: &'a [Probed],
+    probed: &'a [Probed<'a>],
     gradients: &'a BTreeMap<String, Vec<f32>>,
     mix: Mix,
     norm: f64,
@@ -294,7 +297,7 @@ impl Probes<'_> {
         (0..self.directions).map(slope).collect()
     }
 
-    fn find(&self, name: &str) -> Option<&Probed> {
+    fn find(&self, name: &str) -> Option<&Probed<'_>> {
         self.probed.iter().find(|probed| probed.name == name)
     }
 

@@ -163,12 +163,12 @@ fn block_of_slopes(probes: &Probes<'_>, directions: Range<u32>, images: &Tensor<
     losses.chunks(2).map(|pair| (pair[0] - pair[1]) / 2.0).collect()
 }
 
-/// 784-256-256-10 with ReLU: 2-bit weights with a learned step a layer, float activations.
+/// 784-64-64-10 with ReLU: 2-bit weights with a learned step a layer, float activations.
 impl Subject for Mlp {
     fn new(seed: u64) -> Self {
         let weights = QuantizerConfig { per_channel: false, ..QuantizerConfig::weights(2) };
         let quantizers = Quantizers { weights: Some(weights), activations: None };
-        drawn(seed, || Mlp::new(&[784, 256, 256, CLASSES], &quantizers))
+        drawn(seed, || Mlp::new(&[784, 64, 64, CLASSES], &quantizers))
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {
@@ -176,12 +176,12 @@ impl Subject for Mlp {
     }
 }
 
-/// Two convolutions with 8 and 16 channels, 128 hidden values: 2-bit weights and activations with learned steps.
+/// Two convolutions with 4 and 8 channels, 64 hidden values: 2-bit weights and activations with learned steps.
 impl Subject for LeNet {
     fn new(seed: u64) -> Self {
         let weights = QuantizerConfig { per_channel: false, ..QuantizerConfig::weights(2) };
         let quantizers = Quantizers { weights: Some(weights), activations: Some(QuantizerConfig::activations(2)) };
-        drawn(seed, || LeNet::new([8, 16], 128, &quantizers))
+        drawn(seed, || LeNet::new([4, 8], 64, &quantizers))
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {
@@ -190,7 +190,7 @@ impl Subject for LeNet {
     }
 }
 
-/// 784-256-256-10: weights are signs (surrogate tanh) over the root of their number, hidden values are signs (surrogate
+/// 784-128-128-10: weights are signs (surrogate tanh) over the root of their number, hidden values are signs (surrogate
 /// clipped).
 #[derive(Module, Debug)]
 pub(super) struct BinaryMlp {
@@ -204,7 +204,7 @@ const BINARY_SURROGATE: Surrogate = Surrogate::Tanh;
 impl Subject for BinaryMlp {
     fn new(seed: u64) -> Self {
         drawn(seed, || {
-            let widths = [784, 256, 256, CLASSES];
+            let widths = [784, 128, 128, CLASSES];
             let weights = widths.windows(2).map(|pair| uniform([pair[0], pair[1]], 1.0));
             let biases = widths[1..].iter().map(|&outputs| uniform([outputs], 1e-3));
             Self { weights: weights.collect(), biases: biases.collect() }
@@ -228,11 +228,11 @@ impl Subject for BinaryMlp {
     }
 }
 
-/// A vision transformer of two layers, 64 wide, over 16 patches of 7 x 7 pixels: 2-bit weights with a learned step a channel.
+/// A vision transformer of two layers, 32 wide, over 16 patches of 7 x 7 pixels: 2-bit weights with a learned step a channel.
 impl Subject for Vit {
     fn new(seed: u64) -> Self {
         let quantizers = Quantizers { weights: Some(QuantizerConfig::weights(2)), activations: None };
-        drawn(seed, || Vit::new(49, [64, 2, 2], &quantizers))
+        drawn(seed, || Vit::new(49, [32, 2, 2], &quantizers))
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {
