@@ -116,7 +116,7 @@ pub enum Verb {
         #[command(subcommand)]
         command: TheoryCommand,
     },
-    /// Run a long experiment of docs/results.md; without a name, list them
+    /// Run a long experiment of docs/guidance.md; without a name, list them
     #[command(after_help = "Examples:\n  hardgrad experiment\n  hardgrad experiment guidance --show\n  \
                       hardgrad experiment guidance --data DIR --set network=binary_mlp --set seeds=3 --out results")]
     Experiment(ExperimentArguments),

@@ -91,15 +91,17 @@ fn every_network_of_the_comparison_trains() {
         let mut arguments = vec!["experiment", "guidance", "--data", text(folder.path()), "--json"];
         let methods = r#"methods=["straight_through","fogzo"]"#;
         let settings =
-            [network.as_str(), "steps=2", "batch_size=8", "learning_rates=[0.01]", "begin=[0]", "seeds=1", methods];
+            [network.as_str(), "steps=6", "batch_size=8", "learning_rates=[0.01]", "begin=[0]", "seeds=1", methods];
         settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
         let report = json(&[&arguments[..], &["--set", "noise=[1]", "--set", "equal_time=true"]].concat());
-        assert_eq!(report["tables"][0]["rows"].as_array().unwrap().len(), 2, "{network}");
+        let steps = |row: usize| report["tables"][0]["rows"][row][6].as_str().unwrap().parse::<u64>().unwrap();
+        assert_eq!(report["tables"][0]["header"][6], "steps");
+        assert!(steps(0) == 6 && steps(1) < 6, "{network}: {} and {} steps", steps(0), steps(1));
     }
 }
 
 #[test]
-fn surrogates_and_alignment_give_a_row_for_each_case() {
+fn surrogates_alignment_and_probes_give_a_row_for_each_case() {
     let folder = tempfile::tempdir().unwrap();
     write_images(folder.path());
     let data = text(folder.path());
@@ -108,8 +110,12 @@ fn surrogates_and_alignment_give_a_row_for_each_case() {
     settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
     let report = json(&arguments);
     assert_eq!(report["tables"][0]["rows"].as_array().unwrap().len(), 4);
+    let mut arguments = vec!["experiment", "probes", "--data", data, "--json"];
+    let settings = ["steps=[0,4]", "probes=3", "batch_size=16"];
+    settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
+    assert_eq!(json(&arguments)["tables"][0]["rows"].as_array().unwrap().len(), 2);
     let mut arguments = vec!["experiment", "alignment", "--data", data, "--json"];
-    let settings = ["steps=2", "measurements=2", "images=16", "directions=2"];
+    let settings = ["steps=2", "measurements=2", "images=64", "directions=8"];
     settings.iter().for_each(|setting| arguments.extend(["--set", setting]));
     let report = json(&arguments);
     // Eight layers, twice.
@@ -117,6 +123,7 @@ fn surrogates_and_alignment_give_a_row_for_each_case() {
     assert_eq!(rows.len(), 16);
     // The last layer's loss is smooth in its weights, and its gradient does not pass an activation.
     assert_eq!((&rows[7][3], &rows[7][4]), (&rows[7][4], &rows[7][5]));
+    assert!(rows[7][3].as_str().unwrap().parse::<f64>().unwrap() > 0.3, "{}", rows[7]);
 }
 
 #[test]
@@ -136,6 +143,7 @@ fn what_cannot_be_is_refused_in_a_line() {
     set("guidance", "optimizer=lion", &["optimizer"]);
     set("surrogates", "bits=[5]", &["bits", "5"]);
     set("alignment", "probe=0", &["probe"]);
+    set("probes", "steps=[5,1]", &["steps"]);
     let folder = tempfile::tempdir().unwrap();
     common::write_data(folder.path(), 20, 8);
     fail(&["experiment", "guidance", "--data", text(folder.path())], 2, &["28 x 28"]);

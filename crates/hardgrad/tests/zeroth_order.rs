@@ -11,7 +11,8 @@ use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantLinear, QuantLinearConfi
 use hardgrad::parameters;
 use hardgrad::quantize::{QuantizeWeights, QuantizerConfig, RangeMethod, StepClock};
 use hardgrad::zeroth_order::{
-    GradientConfig, Guidance, MethodName, Moment, Noise, Perturbed, Smoothing, ZerothOrderError, fogzo, quantized,
+    Adaptive, Combination, Direction, GradientConfig, GradientMethod, Guidance, Measured, MethodName, Mix, Moment,
+    Noise, Perturbed, Smoothing, ZerothOrderError, fogzo, quantized,
 };
 use proptest::prelude::*;
 
@@ -83,7 +84,7 @@ fn guided(config: &GradientConfig, steps: [f32; 2], at: Moment) -> Vec<f64> {
     let guidance = Guidance::new(config).unwrap().unwrap();
     let report =
         guidance.guide(&pair(), &perturbed(steps), &mut gradients, at, |moved| quadratic(&theta(moved))).unwrap();
-    assert_eq!((report.passes, report.skipped), (2 * config.directions, 0));
+    assert_eq!((report.passes, report.skipped), (2 * u64::from(config.directions), 0));
     flat(&gradients)
 }
 
@@ -147,6 +148,13 @@ fn the_mean_on_a_quadratic_is_what_the_formula_says() {
     within_4_standard_errors(&fogzo, [1.0, 1.0], 1.0, &expected);
 
     let steps = [0.5, 2.0];
+    // With widths W the guide is W g, and the mean beta (W g . W D) g/norm(W g)^2 + (1 - beta) D.
+    let width = |place: usize| if place < 3 { 0.5f64 } else { 2.0 };
+    let square: f64 = GUIDE.iter().enumerate().map(|(i, guide)| (width(i) * guide).powi(2)).sum();
+    let along: f64 = (0..5).map(|i| width(i).powi(2) * GUIDE[i] * gradient[i]).sum::<f64>() / square;
+    let expected: Vec<f64> =
+        GUIDE.iter().zip(&gradient).map(|(guide, d)| beta * along * guide + (1.0 - beta) * d).collect();
+    within_4_standard_errors(&fogzo, steps, 1.0, &expected);
     within_4_standard_errors(&config(MethodName::Spsa, 2), steps, 0.0, &gradient);
     let corrected = GradientConfig { weight: 1.0, ..config(MethodName::BiasCorrection, 2) };
     within_4_standard_errors(&corrected, steps, 0.0, &gradient);
@@ -170,11 +178,30 @@ fn bias_correction_is_quiet_where_the_straight_through_gradient_is_right() {
 
 #[test]
 fn the_adaptive_weight_is_bias_over_bias_and_variance() {
+    let mix = Mix { guide: 0.0, noise: 1.0 };
+    let direction = |slope, along| Direction { sign: 1.0, slope, along };
+    // bias^2 = (1 + 9)/2, variance = (3 + 1)/2 (4 + 1)/2 = 5: the weight is one half.
+    let directions = vec![direction(2.0, 1.0), direction(1.0, -2.0)];
+    let measured = Measured { directions, mix, norm: 7.0, values: 3 };
+    let Combination { straight_through, noise } = Adaptive.combine(&measured);
+    assert!((straight_through - 0.5).abs() < 1e-12);
+    close(&noise, &[0.5 * 2.0 / 2.0, 0.5 * 1.0 / 2.0], 1e-12);
     // A loss without slope: the straight-through gradient is all bias.
     let mut gradients = guide();
     let guidance = Guidance::new(&config(MethodName::Adaptive, 3)).unwrap().unwrap();
     guidance.guide(&pair(), &perturbed([1.0, 1.0]), &mut gradients, moment(0, 0.0), |_| 1.0).unwrap();
     assert_eq!(flat(&gradients), [0.0; 5]);
+}
+
+#[test]
+fn a_straight_through_gradient_of_almost_nothing_counts_as_none() {
+    let mut gradients = guide();
+    gradients.values_mut().flatten().for_each(|value| *value *= 1e-38);
+    let guidance = Guidance::new(&config(MethodName::Fogzo, 3)).unwrap().unwrap();
+    let loss = |moved: &Pair| quadratic(&theta(moved));
+    guidance.guide(&pair(), &perturbed([1.0, 1.0]), &mut gradients, moment(0, 0.5), loss).unwrap();
+    assert!(flat(&gradients).iter().all(|value| value.is_finite()));
+    assert!(flat(&gradients).iter().any(|value| *value != 0.0));
 }
 
 proptest! {

@@ -78,30 +78,13 @@ pub struct DescentRow {
 }
 
 /// Points of a descent: step, loss, angle in degrees, place between the spurious minimum (0) and the teacher (1).
+#[derive(Clone, Debug)]
 struct Walk {
     start: &'static str,
     surrogate: &'static str,
     sampled: bool,
     points: Vec<[f64; 4]>,
 }
-
-impl Clone for Walk {
-    fn clone(&self) -> Self {
-        Self { points: self.points.clone(), ..*self }
-    }
-}
-
-impl std::fmt::Debug for Walk {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Walk of {} points", self.points.len())
-    }
-}
-
-const SURROGATES: [(ReluSurrogate, &str); 3] = [
-    (ReluSurrogate::Identity, "identity"),
-    (ReluSurrogate::Relu, "relu"),
-    (ReluSurrogate::ClippedRelu, "clipped_relu"),
-];
 
 /// Points of a drawn path.
 const POINTS: u64 = 400;
@@ -127,10 +110,10 @@ pub fn two_layer(request: &Request) -> Result<TwoLayerReport, LabError> {
     statements.extend(correlations(request, &w_star).map_err(refused)?);
     let (mut descents, mut paths) = (Vec::new(), Vec::new());
     for (start, v, w) in starts(request, critical.as_ref()) {
-        for (surrogate, name) in SURROGATES {
+        for surrogate in ReluSurrogate::ALL {
             for samples in [0, request.samples].into_iter().take(if request.samples > 0 { 2 } else { 1 }) {
                 let descent = Descent::new(&v, &w, v_star, &w_star, surrogate).map_err(refused)?;
-                let (row, walk) = descend(request, descent, start, name, samples);
+                let (row, walk) = descend(request, descent, start, surrogate.name(), samples);
                 descents.push(row);
                 paths.push(walk);
             }
@@ -323,8 +306,8 @@ fn correlations(request: &Request, w_star: &[f64]) -> Result<Vec<Statement>, Two
     ];
     Ok(formulas
         .into_iter()
-        .zip(SURROGATES)
-        .map(|((statement, formula), (surrogate, _))| Statement {
+        .zip(ReluSurrogate::ALL)
+        .map(|((statement, formula), surrogate)| Statement {
             statement: format!("at a random point: {statement}"),
             formula,
             found: dot(&network.coarse(surrogate), &gradient),
@@ -375,14 +358,14 @@ fn to_chart(report: &TwoLayerReport) -> Chart {
     let mut surface = Panel::new(
         "paths over the loss (grey: equal loss)",
         "angle between w and w* (degrees)",
-        "v: 0 spurious, 1 teacher",
+        if known { "v: 0 spurious, 1 teacher" } else { "v: 0 opposite, 1 teacher" },
     );
     surface = surface.with(Series::branches("equal loss", level_lines(report, low, high)).style(Style::Quiet));
     let first = report.paths.first().map_or("", |walk| walk.start);
     let mut angle = Panel::new(format!("angle, from the start {first}"), "step", "degrees");
     let mut loss =
         Panel::new(format!("loss, from the start {first}"), "step", "loss").scales(Scale::Linear, Scale::Log);
-    for (_, surrogate) in SURROGATES {
+    for surrogate in ReluSurrogate::NAMES {
         let walks = exact().filter(|walk| walk.surrogate == surrogate);
         // A filter that passes through 0 turns at once: no path joins the two sides.
         let paths = walks.flat_map(|walk| walk.points.chunk_by(|a, b| (a[2] - b[2]).abs() < 45.0));

@@ -20,6 +20,14 @@ pub enum ReluSurrogate {
 }
 
 impl ReluSurrogate {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Identity, Self::Relu, Self::ClippedRelu];
+
+    /// The name that configs and reports use.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
     /// The names that configs and reports use.
     pub const NAMES: [&str; 3] = ["identity", "relu", "clipped_relu"];
 

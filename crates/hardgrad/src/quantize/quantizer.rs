@@ -171,7 +171,11 @@ impl Reparameterization for Quantizer {
     const NAME: &'static str = "quantizer";
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        match record(|| self.is_active().then(|| self.step(&base))) {
+        let note = || {
+            let (quantizer, base) = (self.clone(), base.clone());
+            move || quantizer.is_active().then(|| quantizer.step(&base))
+        };
+        match record(note) {
             true => base,
             false => self.forward(base),
         }

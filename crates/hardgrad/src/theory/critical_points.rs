@@ -1,16 +1,16 @@
 //! Where coarse gradient descent can stop: saddles and minima of the two-layer network's loss.
 //!
 //! ```text
-//! s = sum(v*), J the matrix of ones, m hidden units; both kinds exist where s^2 < (m + 1)/2 norm(v*)^2
+//! s = sum(v*), J the matrix of ones, m hidden units; saddles exist where s^2 < (m + 1)/2 norm(v*)^2, spurious minima if also s is not 0
 //! saddles          angle = pi/2 (m + 1) norm(v*)^2 / ((m + 1) norm(v*)^2 - s^2),   v = (I + J)^-1 ((1 - 2 angle/pi) I + J) v*
 //! spurious minima  angle = pi,   v = (I + J)^-1 (J - I) v* = 2 s/(m + 1) - v*,   loss = s^2 / (2 (m + 1))
-//! global minima    angle = 0,    v = v*,   loss = 0
+//! global minima    angle = 0,    v = v*,   loss = 0; for s = 0 also angle = pi, v = -v*
 //! ```
 //! Source: Yin et al., ICLR 2019, proposition 1; the loss at the spurious minima follows from it.
 
 use std::f64::consts::PI;
 
-/// A point at which the loss has no first-order change: an angle between w and w*, and v.
+/// A point at which the gradient for v and the coarse gradients of ReLU and clipped ReLU vanish: an angle between w and w*, and v.
 ///
 /// The norm of w is free, as is its direction at that angle.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,13 +21,8 @@ pub struct CriticalPoint {
     pub v: Vec<f64>,
 }
 
-/// Whether the loss has saddles and spurious minima for these output weights of the teacher.
-///
-/// ```
-/// use hardgrad::theory::has_spurious_minima;
-/// assert!(has_spurious_minima(&[1.0, -1.0]) && !has_spurious_minima(&[1.0, 1.0]));
-/// ```
-pub fn has_spurious_minima(v_star: &[f64]) -> bool {
+/// Whether the loss has saddles for these output weights of the teacher.
+fn has_saddles(v_star: &[f64]) -> bool {
     let (s, square) = sums(v_star);
     s * s < (v_star.len() as f64 + 1.0) / 2.0 * square
 }
@@ -39,8 +34,9 @@ pub fn has_spurious_minima(v_star: &[f64]) -> bool {
 /// assert_eq!(spurious_minimum(&[2.0, -0.5]).unwrap().v, [-1.0, 1.5]);
 /// ```
 pub fn spurious_minimum(v_star: &[f64]) -> Option<CriticalPoint> {
-    has_spurious_minima(v_star).then(|| {
-        let shift = 2.0 * sums(v_star).0 / (v_star.len() as f64 + 1.0);
+    let s = sums(v_star).0;
+    (has_saddles(v_star) && s != 0.0).then(|| {
+        let shift = 2.0 * s / (v_star.len() as f64 + 1.0);
         CriticalPoint { angle: PI, v: v_star.iter().map(|star| shift - star).collect() }
     })
 }
@@ -52,7 +48,7 @@ pub fn spurious_minimum(v_star: &[f64]) -> Option<CriticalPoint> {
 /// assert_eq!(saddle(&[1.0, -1.0]).unwrap().angle, std::f64::consts::FRAC_PI_2);
 /// ```
 pub fn saddle(v_star: &[f64]) -> Option<CriticalPoint> {
-    has_spurious_minima(v_star).then(|| {
+    has_saddles(v_star).then(|| {
         let (s, square) = sums(v_star);
         let more = v_star.len() as f64 + 1.0;
         let angle = PI / 2.0 * more * square / (more * square - s * s);
@@ -139,7 +135,11 @@ mod tests {
     #[test]
     fn teachers_without_spurious_minima() {
         for v_star in [&[1.0, 1.0][..], &[3.0], &[0.5, 0.6, 0.7]] {
-            assert!(!has_spurious_minima(v_star) && saddle(v_star).is_none() && spurious_minimum(v_star).is_none());
+            assert!(saddle(v_star).is_none() && spurious_minimum(v_star).is_none());
         }
+        // A sum of 0: the mirror image of the teacher is as good as the teacher.
+        assert!(saddle(&[1.0, -1.0]).is_some() && spurious_minimum(&[1.0, -1.0]).is_none());
+        let mirrored = TwoLayer::new(&[-1.0, 1.0], &[-1.0, 0.0], &[1.0, -1.0], &[1.0, 0.0]).unwrap();
+        assert_eq!(mirrored.loss(), 0.0);
     }
 }

@@ -11,6 +11,6 @@ mod critical_points;
 mod descent;
 mod two_layer;
 
-pub use critical_points::{CriticalPoint, has_spurious_minima, saddle, spurious_minimum};
+pub use critical_points::{CriticalPoint, saddle, spurious_minimum};
 pub use descent::Descent;
 pub use two_layer::{TwoLayer, TwoLayerError};

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! bias^2   = mean over i of (slope_i - g . u_i)^2                  of the straight-through gradient
-//! variance = (d + 1)/n mean over i of slope_i^2                    of the differences, d values, n directions
-//! weight   = bias^2/(bias^2 + variance)                            the least mean squared error
+//! variance = (d + 1)/n mean over i of slope_i^2                    of the differences, d values, n directions, about
+//! weight   = bias^2/(bias^2 + variance)                            near the least mean squared error
 //! gradient = (1 - weight) g + weight mean over i of slope_i u_i
 //! ```
-//! Where both are 0, the loss is flat along all directions and the weight is 0.
+//! Where both are 0, the loss is flat along all directions and the weight is 0. With many more values than directions the weight
+//! is of the order of n/d, and the gradient nearly the straight-through one.
 
 use super::{Combination, GradientMethod, Measured, Mix};
 

@@ -4,9 +4,9 @@
 //! bias     = mean over i of (g . u_i - slope_i) u_i
 //! gradient = g - weight bias
 //! ```
-//! With weight 1 the mean is the gradient of the smoothed loss, whatever g is, and the variance is about d/n times the square
-//! of the norm of the bias alone: the better the straight-through gradient, the quieter. The least mean squared error is at
-//! weight n/(n + d + 1), d the number of values.
+//! With weight 1 the mean is that of [`Spsa`](super::Spsa), whatever g is, and the variance is about d/n times the square of the
+//! norm of the bias alone: the better the straight-through gradient, the quieter. The least mean squared error is at a weight of
+//! about n/(n + d), d the number of values.
 
 use super::{Combination, Direction, GradientMethod, Measured, Mix};
 

@@ -6,8 +6,8 @@
 //! G   = mean over i of (L(theta + epsilon v_i) - L(theta - epsilon v_i))/(2 epsilon) v_i
 //! ```
 //! beta = 0 is SPSA, beta = 1 the straight-through direction with the length that the loss itself gives it. The mean of
-//! G over signs and noise is about beta (g.D) g/norm(g)^2 + (1 - beta) D, D the gradient of the loss smoothed by the
-//! noise; where the loss is quadratic it is exactly that.
+//! G over signs and noise is about beta (g.D) g/norm(g)^2 + (1 - beta) D, D the mean of [`Spsa`](super::Spsa); where the loss is
+//! quadratic it is exactly that, D being its gradient.
 //!
 //! Source: Yang and Aamodt, "Improving the straight-through estimator with zeroth-order information", NeurIPS 2025,
 //! arXiv 2510.23926.

@@ -199,9 +199,11 @@ impl GradientConfig {
         })
     }
 
-    /// How far guidance is at `step` of `steps`: from 0 at its first step to 1 at the last one; none before it begins.
-    pub fn progress(&self, step: u64, steps: u64) -> Option<f64> {
-        let first = (self.begin * steps as f64).ceil() as u64;
+    /// How far guidance is at `step` of `steps`: from 0 at its first step to 1 at the last one; none before it begins, which it
+    /// does not before step `earliest` (when quantisation begins).
+    pub fn progress(&self, step: u64, steps: u64, earliest: u64) -> Option<f64> {
+        // A product that should be whole may come out a bit above it.
+        let first = ((self.begin * steps as f64 - 1e-6).ceil().max(0.0) as u64).max(earliest);
         let length = steps.saturating_sub(first).saturating_sub(1).max(1);
         (step >= first).then(|| ((step - first) as f64 / length as f64).min(1.0))
     }
@@ -236,8 +238,11 @@ mod tests {
     #[test]
     fn guidance_runs_from_0_to_1_over_its_share_of_the_steps() {
         let config = GradientConfig { begin: 0.7, ..GradientConfig::default() };
-        assert_eq!(config.progress(69, 100), None);
-        assert_eq!((config.progress(70, 100), config.progress(99, 100)), (Some(0.0), Some(1.0)));
-        assert_eq!(GradientConfig::default().progress(0, 1), Some(0.0));
+        assert_eq!(config.progress(69, 100, 0), None);
+        assert_eq!((config.progress(70, 100, 0), config.progress(99, 100, 0)), (Some(0.0), Some(1.0)));
+        assert_eq!((config.progress(79, 100, 80), config.progress(80, 100, 80)), (None, Some(0.0)));
+        assert_eq!(GradientConfig::default().progress(0, 1, 0), Some(0.0));
+        // 0.07 times 100 is a bit more than 7.
+        assert_eq!(GradientConfig { begin: 0.07, ..config }.progress(7, 100, 0), Some(0.0));
     }
 }

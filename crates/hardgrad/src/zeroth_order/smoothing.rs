@@ -10,8 +10,10 @@
 //! | sign | `tanh` | pi/sqrt 12 | logistic |
 //! | sign | `approx_sign` | 1/sqrt 6 | triangular |
 //!
-//! So a straight-through estimator is exact for a loss that is linear in h, seen through this noise; a zeroth-order gradient
-//! with the same noise looks at the same smoothed loss and needs no linearity.
+//! So a straight-through estimator is exact for a loss that is linear in h, seen through this noise. Differences along u need no
+//! linearity, but they do not see quite the same noise: E h(x + width u) u/width is the derivative of E h(x + width u'), u' with
+//! the density q(u') = integral of t density(t) from abs(u') on, which is that of u for normal noise only (the other coordinates keep u). For round
+//! and uniform noise q is a parabola, and the mean slope is 1.5 at a threshold and 0 in the middle between two, instead of 1.
 //!
 //! Source: Yang and Aamodt, NeurIPS 2025, arXiv 2510.23926.
 
@@ -68,6 +70,19 @@ mod tests {
         let step = 2.0 * reach / f64::from(steps);
         let points = (0..steps).map(|index| -reach + (f64::from(index) + 0.5) * step);
         points.map(|u| h(x + width * u) * noise.density(u) * step).sum()
+    }
+
+    #[test]
+    fn differences_of_round_have_a_parabola_as_their_mean_slope() {
+        let Smoothing { width, noise } = Smoothing::round();
+        for (x, expected) in [(0.0, 0.0), (0.25, 1.125), (0.5, 1.5), (-0.4, 1.5 * (1.0 - 0.04))] {
+            let steps = 200_000;
+            let step = 2.0 * 3f64.sqrt() / f64::from(steps);
+            let points = (0..steps).map(|index| -(3f64.sqrt()) + (f64::from(index) + 0.5) * step);
+            let found: f64 =
+                points.map(|u| (x + width * u).round_ties_even() * u / width * noise.density(u) * step).sum();
+            assert!((found - expected).abs() < 1e-3, "at {x}: {found}, expected {expected}");
+        }
     }
 
     #[test]

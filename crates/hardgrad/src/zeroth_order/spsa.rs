@@ -3,8 +3,9 @@
 //! ```text
 //! gradient = mean over i of slope_i u_i
 //! ```
-//! The mean of it is the gradient of the loss that is smoothed by the noise; its variance is about d/n times the square of
-//! that gradient's norm, d the number of values. Source: Spall, 1992.
+//! Its mean D is the gradient of the loss as the noise smooths it, coordinate by coordinate ([`Smoothing`](super::Smoothing) says
+//! exactly how); on a quadratic, and for normal noise, it is the gradient of the smoothed loss itself. Its variance is about
+//! d/n times the square of D's norm, d the number of values. Source: Spall, 1992.
 
 use super::{Combination, GradientMethod, Measured, Mix};
 

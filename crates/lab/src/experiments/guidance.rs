@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use hardgrad::zeroth_order::{GradientConfig, MethodName};
 
 use super::statistics::{Spread, paired};
-use super::subject::{BinaryMlp, Perceptron, Subject};
+use super::subject::{Subject, with_subject};
 use super::training::{Outcome, Plan, Schedule, step_ratio, train};
 use super::{Progress, Report, Sets, Table};
 use crate::LabError;
 use crate::chart::{Chart, Panel, Scale, Series};
-use crate::networks::{LeNet, Mlp, Vit};
 
 /// What is trained, and how it is tuned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,16 +93,7 @@ const TUNING_SEED: u64 = 1000;
 /// Runs the experiment.
 pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + Sync)) -> Result<Report, LabError> {
     check(settings)?;
-    match settings.network.as_str() {
-        "perceptron" => compare::<Perceptron>(settings, sets, tell),
-        "two_bit_mlp" => compare::<Mlp>(settings, sets, tell),
-        "two_bit_lenet" => compare::<LeNet>(settings, sets, tell),
-        "binary_mlp" => compare::<BinaryMlp>(settings, sets, tell),
-        "two_bit_transformer" => compare::<Vit>(settings, sets, tell),
-        other => Err(LabError::Usage(format!(
-            "network must be perceptron, two_bit_mlp, two_bit_lenet, binary_mlp or two_bit_transformer, got {other}"
-        ))),
-    }
+    with_subject!(settings.network.as_str(), N => compare::<N>(settings, sets, tell))
 }
 
 fn check(settings: &Settings) -> Result<(), LabError> {
@@ -117,8 +107,8 @@ fn check(settings: &Settings) -> Result<(), LabError> {
     if settings.steps == 0 || settings.seeds == 0 || settings.tuning_seeds == 0 {
         return usage("steps, seeds and tuning_seeds must be at least 1".to_string());
     }
-    if settings.steps > u64::from(u32::MAX) {
-        return usage("steps must be at most 4294967295".to_string());
+    if settings.steps > 100_000_000 || settings.seeds.max(settings.tuning_seeds) > 10_000 {
+        return usage("steps must be at most 100000000, seeds and tuning_seeds at most 10000".to_string());
     }
     let lists: [(&str, &[f64]); 5] = [
         ("learning_rates", &settings.learning_rates),
@@ -343,8 +333,23 @@ fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress
     Ok(Report {
         tables: vec![table, runs, tuning],
         charts: vec![("curves".to_string(), Chart::new([panel]))],
-        notes: vec![format!("{values} quantised values; {} candidates a method", contenders[0].candidates.len())],
+        notes: notes(&contenders, &best, values),
     })
+}
+
+/// How many values and candidates there were, and which best rates lie at an end of their grid.
+fn notes(contenders: &[Contender], best: &[(f64, usize)], values: usize) -> Vec<String> {
+    let counts = contenders.iter().map(|contender| format!("{} {}", contender.name, contender.candidates.len()));
+    let mut notes = vec![format!("{values} quantised values; candidates: {}", counts.collect::<Vec<_>>().join(", "))];
+    for (Contender { name, candidates }, (_, best)) in contenders.iter().zip(best) {
+        let rates = candidates.iter().map(|candidate| candidate.learning_rate);
+        let (least, most) = (rates.clone().fold(f64::INFINITY, f64::min), rates.fold(0.0, f64::max));
+        let rate = candidates[*best].learning_rate;
+        if least < most && (rate == least || rate == most) {
+            notes.push(format!("{name}: the best learning rate lies at an end of its grid"));
+        }
+    }
+    notes
 }
 
 impl Candidate {

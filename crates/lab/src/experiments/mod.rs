@@ -1,10 +1,11 @@
-//! Long experiments behind the numbers of docs/results.md, each by name, with settings that can be changed.
+//! Long experiments behind the numbers of docs/guidance.md, each by name, with settings that can be changed.
 //!
 //! An experiment takes images and settings and gives tables and pictures; [`write`] puts them into a folder.
 
 mod alignment;
 mod guidance;
 mod inputs;
+mod probes;
 mod quantized_activations;
 mod statistics;
 mod subject;
@@ -37,12 +38,18 @@ pub struct Experiment {
 }
 
 /// All experiments.
-pub static EXPERIMENTS: [Experiment; 3] = [
+pub static EXPERIMENTS: [Experiment; 4] = [
     Experiment {
         name: "guidance",
         summary: "tune gradient methods with equal budgets on one network and compare them on fresh seeds",
         run: |changes, sets, tell| with(changes, |settings| guidance::run(settings, sets, tell)),
         defaults: || table(&guidance::Settings::default()),
+    },
+    Experiment {
+        name: "probes",
+        summary: "the slope that the straight-through gradient claims beside the one that the loss has",
+        run: |changes, sets, tell| with(changes, |settings| probes::run(settings, sets, tell)),
+        defaults: || table(&probes::Settings::default()),
     },
     Experiment {
         name: "surrogates",

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::{log_softmax, relu};
@@ -12,6 +13,7 @@ use hardgrad::parameters;
 use hardgrad::quantize::QuantizerConfig;
 use hardgrad::zeroth_order::{Perturbed, Probes, Smoothing, quantized};
 
+use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::networks::{CLASSES, LeNet, Mlp, Quantizers, Vit};
@@ -27,6 +29,11 @@ pub(super) trait Subject: Module + 'static {
     /// The parameters behind hard functions.
     fn perturbed(&self) -> Vec<Perturbed> {
         quantized(self)
+    }
+
+    /// The code of a perturbed value whose quantiser has this step.
+    fn code(value: f32, step: f32) -> i32 {
+        (value / step).round_ties_even().clamp(-2.0, 1.0) as i32
     }
 
     /// The slopes of all directions, computed many at a time; none where single passes are as good.
@@ -45,17 +52,52 @@ pub(super) trait Subject: Module + 'static {
     }
 }
 
+/// Runs `$body` with `$subject` standing for the network of this name.
+macro_rules! with_subject {
+    ($name:expr, $subject:ident => $body:expr) => {
+        with_subject!(
+            $name, $subject => $body,
+            "perceptron" = $crate::experiments::subject::Perceptron,
+            "two_bit_mlp" = $crate::networks::Mlp,
+            "two_bit_lenet" = $crate::networks::LeNet,
+            "binary_mlp" = $crate::experiments::subject::BinaryMlp,
+            "two_bit_transformer" = $crate::networks::Vit
+        )
+    };
+    ($name:expr, $subject:ident => $body:expr, $($word:literal = $network:ty),+) => {
+        match $name {
+            $($word => {
+                type $subject = $network;
+                $body
+            })+
+            other => Err(LabError::Usage(format!("network must be one of {}, got {other}", [$($word),+].join(", ")))),
+        }
+    };
+}
+pub(super) use with_subject;
+
 /// Burn draws first weights from one generator for all threads.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// A network drawn from `seed`, whatever other threads draw.
-pub(super) fn drawn<M: Module>(seed: u64, make: impl FnOnce() -> M) -> M {
-    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-    Device::flex().seed(seed);
-    let network = make();
-    // Reads, and so draws, all that is still to be drawn.
-    let _ = parameters::read(&network);
-    network
+pub(super) fn drawn<M: Module>(seed: u64, make: impl FnOnce() -> M + Send) -> M {
+    let alone = || {
+        let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        Device::flex().seed(seed);
+        let network = make();
+        // Reads, and so draws, all that is still to be drawn.
+        let _ = parameters::read(&network);
+        network
+    };
+    // On a thread with a pool of its own: a worker of the common pool that waits for its part of the work may begin another
+    // experiment's network, and would wait for the generator that it holds itself.
+    thread::scope(|scope| {
+        let drawn = scope.spawn(|| {
+            let pool = ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
+            pool.install(alone)
+        });
+        drawn.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// A trainable parameter, uniform within `bound` of 0.
@@ -112,6 +154,11 @@ impl Subject for Perceptron {
             })
         };
         of("weights").chain(of("biases")).collect()
+    }
+
+    fn code(value: f32, step: f32) -> i32 {
+        // The thresholds are -1, 0 and 1 steps.
+        (value / step).floor().clamp(-2.0, 1.0) as i32
     }
 
     fn slopes(&self, probes: &Probes<'_>, images: &Tensor<2>, labels: &[u8]) -> Option<Vec<f64>> {
@@ -225,6 +272,10 @@ impl Subject for BinaryMlp {
         let Some(smoothing) = Smoothing::sign(BINARY_SURROGATE) else { return Vec::new() };
         let names = (0..self.weights.len()).map(|place| format!("weights.{place}"));
         names.map(|name| Perturbed { name, step: 1.0, smoothing }).collect()
+    }
+
+    fn code(value: f32, _: f32) -> i32 {
+        i32::from(value >= 0.0)
     }
 }
 

@@ -48,15 +48,13 @@ impl Default for Settings {
             batch_size: 128,
             learning_rate: 0.01,
             bits: vec![2, 4],
-            instability_epochs: 20,
-            instability_rates: vec![1e-5, 1e-3],
+            instability_epochs: 10,
+            instability_rates: vec![1e-5, 1e-3, 1e-2],
             images: 0,
             seeds: 1,
         }
     }
 }
-
-const SURROGATES: [ReluSurrogate; 3] = [ReluSurrogate::Identity, ReluSurrogate::Relu, ReluSurrogate::ClippedRelu];
 
 /// Table 1, MNIST: training loss and accuracy on held-out images in percent.
 fn published(bits: u32, surrogate: ReluSurrogate) -> Option<(f64, f64)> {
@@ -87,7 +85,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         gradient: GradientConfig::default(),
         seed,
     };
-    let kinds = settings.bits.len() * SURROGATES.len() * settings.seeds as usize;
+    let kinds = settings.bits.len() * ReluSurrogate::ALL.len() * settings.seeds as usize;
     let instabilities = settings.bits.len() * settings.instability_rates.len() * 2;
     tell(Progress::Begin(settings.seeds + (kinds + instabilities) as u64));
 
@@ -102,7 +100,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         .collect::<Result<Vec<_>, LabError>>()?;
     let mut tasks = Vec::new();
     for &bits in &settings.bits {
-        for surrogate in SURROGATES {
+        for surrogate in ReluSurrogate::ALL {
             tasks.extend((0..settings.seeds).map(|seed| (bits, surrogate, seed)));
         }
     }
@@ -137,14 +135,14 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         let known = published(bits, surrogate);
         table.push(vec![
             bits.to_string(),
-            name(surrogate).to_string(),
+            surrogate.name().to_string(),
             of(|outcome| 100.0 * outcome.test_accuracy).percent(),
             of(|outcome| outcome.train_loss).small(),
             known.map_or_else(dash, |(_, accuracy)| format!("{accuracy:.2}")),
             known.map_or_else(dash, |(loss, _)| format!("{loss:.1e}")),
         ]);
         let curve = outcomes[0].1.curve.iter().map(|(step, loss)| (*step as f64, *loss));
-        curves = curves.with(Series::line(format!("{bits} bits, {}", name(surrogate)), curve));
+        curves = curves.with(Series::line(format!("{bits} bits, {}", surrogate.name()), curve));
     }
 
     let mut instability = Table::new("instability", &["bits", "learning rate", "goes on with", "step", "train loss"]);
@@ -172,11 +170,11 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         let mut panel = Panel::new(title, "step", "loss on training images").scales(Scale::Linear, Scale::Log);
         for ((of, rate, next), outcome) in experiments.iter().zip(&outcomes).filter(|((of, ..), _)| *of == bits) {
             for (step, loss) in &outcome.curve {
-                let row = [of.to_string(), format!("{rate:e}"), name(*next).to_string()];
+                let row = [of.to_string(), format!("{rate:e}"), next.name().to_string()];
                 instability.push([row.to_vec(), vec![step.to_string(), format!("{loss:.5}")]].concat());
             }
             let points = outcome.curve.iter().map(|(step, loss)| (*step as f64, *loss));
-            panel = panel.with(Series::line(format!("{}, rate {rate:e}", name(*next)), points));
+            panel = panel.with(Series::line(format!("{}, rate {rate:e}", next.name()), points));
         }
         panels.push(panel);
     }
@@ -190,23 +188,14 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
     })
 }
 
-/// The word for a surrogate in tables.
-pub(super) fn name(surrogate: ReluSurrogate) -> &'static str {
-    match surrogate {
-        ReluSurrogate::Identity => "identity",
-        ReluSurrogate::Relu => "relu",
-        ReluSurrogate::ClippedRelu => "clipped_relu",
-    }
-}
-
 fn check(settings: &Settings) -> Result<(), LabError> {
     let usage = |message: String| Err(LabError::Usage(message));
     if let Some(bits) = settings.bits.iter().find(|bits| !(2..=4).contains(*bits)) {
         return usage(format!("bits must be 2, 3 or 4, got {bits}"));
     }
     let counts = [settings.float_epochs, settings.epochs, settings.instability_epochs, settings.seeds];
-    if counts.contains(&0) || settings.batch_size < 2 {
-        return usage("epochs and seeds must be at least 1, batch_size at least 2".to_string());
+    if counts.iter().any(|count| !(1..=10_000).contains(count)) || settings.batch_size < 2 || settings.images == 1 {
+        return usage("epochs and seeds must be from 1 to 10000, batch_size and images at least 2".to_string());
     }
     let rates = settings.instability_rates.iter().chain([&settings.learning_rate]);
     match rates.into_iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor};
 use hardgrad::optim::{Method, Optimizer, Rates};
 use hardgrad::parameters;
 use hardgrad::zeroth_order::{GradientConfig, Guidance, Moment, Report};
-use serde::Serialize;
+use hardgrad_kernels::reduce::all_finite;
 
 use super::inputs::Inputs;
 use super::subject::Subject;
@@ -18,7 +18,7 @@ use crate::networks::CLASSES;
 use crate::train::{cross_entropy, learning_rate};
 
 /// How a network is trained.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// Images a step; the size of the set for full batches.
     pub batch_size: usize,
@@ -37,7 +37,7 @@ pub(super) struct Plan {
 }
 
 /// How the learning rate moves.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Schedule {
     /// Falls as a cosine to 0.
     Cosine,
@@ -67,7 +67,7 @@ impl Schedule {
 }
 
 /// What training gave.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Outcome {
     /// Cross-entropy over all training images at the end.
     pub train_loss: f64,
@@ -79,8 +79,6 @@ pub(super) struct Outcome {
     pub forward_equivalents: f64,
     /// Directions left out because a loss was not finite.
     pub skipped: u64,
-    /// Time of the steps, without evaluations.
-    pub seconds: f64,
 }
 
 /// Points of a curve, and the images that they are measured on.
@@ -112,7 +110,7 @@ impl<'a, N: Subject> Trainer<'a, N> {
         Ok(Self { network, plan, images, optimizer, guidance, step: 0, order, report })
     }
 
-    /// One step; the loss before it.
+    /// One step; the loss before it, infinite where loss or gradients are not finite, and then the network stays.
     pub fn step(mut self) -> Result<(Self, f64), LabError> {
         let Plan { seed, batch_size, .. } = *self.plan;
         // Whole batches only.
@@ -125,7 +123,10 @@ impl<'a, N: Subject> Trainer<'a, N> {
         let (images, labels) = self.images.chosen(&self.order.1[first..first + batch_size]);
         let (value, mut gradients) = gradients(&self.network, images.clone(), &labels);
         gradients.retain(|name, _| !N::is_frozen(name));
-        let progress = self.plan.gradient.progress(self.step, self.plan.steps);
+        if !value.is_finite() || gradients.values().any(|gradient| !all_finite(gradient)) {
+            return Ok((self, f64::INFINITY));
+        }
+        let progress = self.plan.gradient.progress(self.step, self.plan.steps, 0);
         if let (Some(guidance), Some(progress)) = (&self.guidance, progress) {
             let moment = Moment { seed, step: self.step as u32, progress };
             let (network, perturbed) = (&self.network, self.network.perturbed());
@@ -174,13 +175,12 @@ pub(super) fn train<N: Subject>(network: N, sets: [&Inputs; 2], plan: &Plan) -> 
         curve: vec![(0, evaluate(&trainer.network, images, CURVE_IMAGES).0)],
         forward_equivalents: 3.0,
         skipped: 0,
-        seconds: 0.0,
     };
     for step in 1..=plan.steps {
-        let begin = Instant::now();
         let (next, value) = trainer.step()?;
         trainer = next;
-        outcome.seconds += begin.elapsed().as_secs_f64();
+        outcome.forward_equivalents = 3.0 + trainer.report.passes as f64 / step as f64;
+        outcome.skipped = trainer.report.skipped;
         if !value.is_finite() {
             return Ok((trainer.network, outcome));
         }
@@ -188,8 +188,6 @@ pub(super) fn train<N: Subject>(network: N, sets: [&Inputs; 2], plan: &Plan) -> 
             outcome.curve.push((step, evaluate(&trainer.network, images, CURVE_IMAGES).0));
         }
     }
-    outcome.forward_equivalents += f64::from(trainer.report.passes) / plan.steps as f64;
-    outcome.skipped = u64::from(trainer.report.skipped);
     let train_loss = evaluate(&trainer.network, images, usize::MAX).0;
     outcome.train_loss = if train_loss.is_finite() { train_loss } else { f64::INFINITY };
     outcome.test_accuracy = evaluate(&trainer.network, held_out, usize::MAX).1;

@@ -27,7 +27,7 @@ pub struct DiagnosisRow {
     pub saturated_activations: f64,
     /// Entropy of the weight codes in bits, mean over the layers.
     pub code_entropy: f64,
-    /// Cosine between the gradient of the quantised weights and a zeroth-order reference on the same batch.
+    /// Cosine between the gradient of the quantised weights that the optimizer gets and a zeroth-order reference on the same batch.
     pub zeroth_order_cosine: f64,
 }
 

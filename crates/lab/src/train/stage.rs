@@ -230,8 +230,8 @@ impl Trainer<'_> {
     ) -> Result<(), LabError> {
         let Config { seed, gradient, quantization, training, .. } = self.config;
         let step = position.step;
-        let progress = gradient.progress(step, self.steps(position.stage));
-        let Some(progress) = progress.filter(|_| step >= quantization.delay) else { return Ok(()) };
+        let progress = gradient.progress(step, self.steps(position.stage), quantization.delay);
+        let Some(progress) = progress else { return Ok(()) };
         let smoothing = training.label_smoothing as f32;
         let loss = |probe: &ConvNet| {
             let loss = cross_entropy(probe.forward(batch.images.clone()), &batch.labels, smoothing);
@@ -239,8 +239,8 @@ impl Trainer<'_> {
         };
         let moment = Moment { seed: *seed, step: step as u32, progress };
         let report = guidance.guide(network, &quantized(network), &mut result.gradients, moment, loss)?;
-        position.passes += u64::from(report.passes);
-        position.skipped += u64::from(report.skipped);
+        position.passes += report.passes;
+        position.skipped += report.skipped;
         Ok(())
     }
 
