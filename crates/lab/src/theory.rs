@@ -350,7 +350,7 @@ pub fn write(report: &TwoLayerReport, folder: &Path) -> Result<(), LabError> {
 fn to_chart(report: &TwoLayerReport) -> Chart {
     // Random starts lie outside this plane.
     let known = report.critical_angles.is_some();
-    let exact = || report.paths.iter().filter(|walk| !walk.sampled && !(known && walk.start == "random"));
+    let exact = || report.paths.iter().filter(|walk| !(walk.sampled || known && walk.start == "random"));
     let places = exact().flat_map(|walk| &walk.points).map(|point| point[3]).filter(|place| place.is_finite());
     let (low, high) =
         places.fold((-0.2f64, 1.2f64), |(low, high), place| (low.min(place - 0.1), high.max(place + 0.1)));
@@ -415,7 +415,7 @@ fn level_lines(report: &TwoLayerReport, low: f64, high: f64) -> Vec<Vec<(f64, f6
                     let (a, b) = (grid[from.0][from.1] - level, grid[to.0][to.1] - level);
                     let share = a / (a - b);
                     let ((x, y), (to_x, to_y)) = (at(from.0, from.1), at(to.0, to.1));
-                    ((a < 0.0) != (b < 0.0)).then(|| (x + share * (to_x - x), y + share * (to_y - y)))
+                    ((a < 0.0) != (b < 0.0)).then_some((x + share * (to_x - x), y + share * (to_y - y)))
                 })
                 .collect();
             pieces.extend(crossings.chunks_exact(2).map(<[_]>::to_vec));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use hardgrad::zeroth_order::{GradientConfig, MethodName};
 
+use super::inputs::Inputs;
 use super::statistics::{Spread, paired};
 use super::subject::{Subject, with_subject};
 use super::training::{Outcome, Plan, Schedule, step_ratio, train};
@@ -189,8 +190,19 @@ fn contenders(settings: &Settings, values: usize) -> Result<Vec<Contender>, LabE
     Ok(contenders)
 }
 
+/// What all runs of a comparison share.
+struct Comparison<'a> {
+    settings: &'a Settings,
+    images: Inputs,
+    held_out: Inputs,
+    contenders: Vec<Contender>,
+    /// How many times as long as a straight-through step a step of each contender takes.
+    ratios: Vec<f64>,
+    tell: &'a (dyn Fn(Progress) + Sync),
+}
+
 fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + Sync)) -> Result<Report, LabError> {
-    let [train_images, test_images] = sets.inputs(settings.images);
+    let [images, held_out] = sets.inputs(settings.images);
     let values = {
         let network = N::new(0);
         let names: Vec<String> = network.perturbed().into_iter().map(|perturbed| perturbed.name).collect();
@@ -198,87 +210,103 @@ fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress
         all.filter(|parameter| names.contains(&parameter.name)).map(|parameter| parameter.values.len()).sum()
     };
     let contenders = contenders(settings, values)?;
-    let batch_size =
-        if settings.batch_size == 0 { train_images.len() } else { settings.batch_size.min(train_images.len()) };
-    let plan = |candidate: &Candidate, steps: u64, seed: u64| Plan {
-        batch_size,
-        steps,
-        sgd: settings.optimizer == "sgd",
-        learning_rate: candidate.learning_rate,
-        schedule: if settings.schedule == "constant" { Schedule::Constant } else { Schedule::Cosine },
-        gradient: candidate.gradient.clone(),
-        seed,
-    };
-    // Measured one after the other, before all processors are busy.
-    let mut ratios = Vec::new();
-    for contender in &contenders {
-        let mut gradient = contender.candidates[0].gradient.clone();
-        gradient.begin = 0.0;
-        let ratio = match gradient.method {
-            MethodName::StraightThrough => 1.0,
-            _ => {
-                step_ratio::<N>(&train_images, &plan(&Candidate { gradient, ..contender.candidates[0].clone() }, 1, 0))?
-            }
-        };
-        ratios.push(ratio);
-    }
-    let steps = |place: usize, candidate: &Candidate| {
-        let share = 1.0 - candidate.gradient.begin;
-        let cost = candidate.gradient.begin + share * ratios[place];
-        if settings.equal_time { (settings.steps as f64 / cost).round().max(1.0) as u64 } else { settings.steps }
-    };
-    let one = |place: usize, candidate: &Candidate, seed: u64| -> Result<Outcome, LabError> {
-        let plan = plan(candidate, steps(place, candidate), seed);
-        let (_, outcome) = train(N::new(seed), [&train_images, &test_images], &plan)?;
-        tell(Progress::Done(1));
-        Ok(outcome)
-    };
+    let mut comparison = Comparison { settings, images, held_out, contenders, ratios: Vec::new(), tell };
+    comparison.measure_steps::<N>()?;
+    let of_contender =
+        |contender: &Contender| contender.candidates.len() as u64 * settings.tuning_seeds + settings.seeds;
+    tell(Progress::Begin(comparison.contenders.iter().map(of_contender).sum()));
+    let (best, tuning) = comparison.tune::<N>()?;
+    comparison.race::<N>(&best, values, tuning)
+}
 
-    let runs: u64 = contenders.iter().map(|c| c.candidates.len() as u64 * settings.tuning_seeds + settings.seeds).sum();
-    tell(Progress::Begin(runs));
-    let tasks: Vec<(usize, usize, u64)> = contenders
-        .iter()
-        .enumerate()
-        .flat_map(|(place, contender)| {
-            let candidates = 0..contender.candidates.len();
-            candidates.flat_map(move |candidate| (0..settings.tuning_seeds).map(move |run| (place, candidate, run)))
-        })
-        .collect();
-    let tuned = tasks
-        .par_iter()
-        .map(|&(place, candidate, run)| {
-            one(place, &contenders[place].candidates[candidate], TUNING_SEED + run).map(|outcome| outcome.train_loss)
-        })
-        .collect::<Result<Vec<f64>, LabError>>()?;
-    let mut tuning =
-        Table::new("tuning", &["method", "learning rate", "noise", "begin", "epsilon", "weight", "train loss"]);
-    let mut best: Vec<(f64, usize)> = vec![(f64::INFINITY, 0); contenders.len()];
-    for (task, losses) in tasks.chunks(settings.tuning_seeds as usize).zip(tuned.chunks(settings.tuning_seeds as usize))
-    {
-        let (place, candidate, _) = task[0];
-        let mean = Spread::of(losses).mean;
-        if mean < best[place].0 {
-            best[place] = (mean, candidate);
+impl Comparison<'_> {
+    /// Measures the ratios, one after the other, before all processors are busy.
+    fn measure_steps<N: Subject>(&mut self) -> Result<(), LabError> {
+        for contender in &self.contenders {
+            let mut candidate = contender.candidates[0].clone();
+            candidate.gradient.begin = 0.0;
+            self.ratios.push(match candidate.gradient.method {
+                MethodName::StraightThrough => 1.0,
+                _ => step_ratio::<N>(&self.images, &self.plan(&candidate, 1, 0))?,
+            });
         }
-        let contender = &contenders[place];
-        let mut row = vec![contender.name.clone()];
-        row.extend(contender.candidates[candidate].words());
-        row.push(format!("{mean:.3e}"));
-        tuning.push(row);
+        Ok(())
     }
 
-    let tasks: Vec<(usize, u64)> =
-        (0..contenders.len()).flat_map(|place| (0..settings.seeds).map(move |seed| (place, seed))).collect();
-    let outcomes = tasks
-        .par_iter()
-        .map(|&(place, seed)| one(place, &contenders[place].candidates[best[place].1], seed))
-        .collect::<Result<Vec<Outcome>, LabError>>()?;
-    let by_method: Vec<&[Outcome]> = outcomes.chunks(settings.seeds as usize).collect();
-    let losses = |place: usize| by_method[place].iter().map(|outcome| outcome.train_loss).collect::<Vec<_>>();
+    fn plan(&self, candidate: &Candidate, steps: u64, seed: u64) -> Plan {
+        let all = self.images.len();
+        Plan {
+            batch_size: if self.settings.batch_size == 0 { all } else { self.settings.batch_size.min(all) },
+            steps,
+            sgd: self.settings.optimizer == "sgd",
+            learning_rate: candidate.learning_rate,
+            schedule: if self.settings.schedule == "constant" { Schedule::Constant } else { Schedule::Cosine },
+            gradient: candidate.gradient.clone(),
+            seed,
+        }
+    }
 
-    let mut table = Table::new(
-        "final",
-        &[
+    /// Steps of a contender's candidate.
+    fn steps(&self, place: usize, candidate: &Candidate) -> u64 {
+        let begin = candidate.gradient.begin;
+        let cost = begin + (1.0 - begin) * self.ratios[place];
+        let steps = self.settings.steps;
+        if self.settings.equal_time { (steps as f64 / cost).round().max(1.0) as u64 } else { steps }
+    }
+
+    fn one<N: Subject>(&self, place: usize, candidate: &Candidate, seed: u64) -> Result<Outcome, LabError> {
+        let plan = self.plan(candidate, self.steps(place, candidate), seed);
+        let (_, outcome) = train(N::new(seed), [&self.images, &self.held_out], &plan)?;
+        (self.tell)(Progress::Done(1));
+        Ok(outcome)
+    }
+
+    /// The best candidate of each contender, and the table of all.
+    fn tune<N: Subject>(&self) -> Result<(Vec<usize>, Table), LabError> {
+        let runs = self.settings.tuning_seeds;
+        let tasks: Vec<(usize, usize, u64)> = (0..self.contenders.len())
+            .flat_map(|place| {
+                let candidates = 0..self.contenders[place].candidates.len();
+                candidates.flat_map(move |candidate| (0..runs).map(move |run| (place, candidate, run)))
+            })
+            .collect();
+        let losses = tasks
+            .par_iter()
+            .map(|&(place, candidate, run)| {
+                let candidate = &self.contenders[place].candidates[candidate];
+                Ok(self.one::<N>(place, candidate, TUNING_SEED + run)?.train_loss)
+            })
+            .collect::<Result<Vec<f64>, LabError>>()?;
+        let header = ["method", "learning rate", "noise", "begin", "epsilon", "weight", "train loss"];
+        let mut table = Table::new("tuning", &header);
+        let mut best = vec![(f64::INFINITY, 0); self.contenders.len()];
+        for (task, losses) in tasks.chunks(runs as usize).zip(losses.chunks(runs as usize)) {
+            let (place, candidate, _) = task[0];
+            let mean = Spread::of(losses).mean;
+            if mean < best[place].0 {
+                best[place] = (mean, candidate);
+            }
+            let contender = &self.contenders[place];
+            let mut row = vec![contender.name.clone()];
+            row.extend(contender.candidates[candidate].words());
+            row.push(format!("{mean:.3e}"));
+            table.push(row);
+        }
+        Ok((best.into_iter().map(|(_, candidate)| candidate).collect(), table))
+    }
+
+    /// The best candidates on fresh seeds.
+    fn race<N: Subject>(&self, best: &[usize], values: usize, tuning: Table) -> Result<Report, LabError> {
+        let Settings { seeds, network, optimizer, .. } = self.settings;
+        let tasks: Vec<(usize, u64)> =
+            (0..self.contenders.len()).flat_map(|place| (0..*seeds).map(move |seed| (place, seed))).collect();
+        let outcomes = tasks
+            .par_iter()
+            .map(|&(place, seed)| self.one::<N>(place, &self.contenders[place].candidates[best[place]], seed))
+            .collect::<Result<Vec<Outcome>, LabError>>()?;
+        let outcomes: Vec<&[Outcome]> = outcomes.chunks(*seeds as usize).collect();
+        let losses = |place: usize| outcomes[place].iter().map(|outcome| outcome.train_loss).collect::<Vec<_>>();
+        let header = [
             "method",
             "learning rate",
             "noise",
@@ -292,56 +320,64 @@ fn compare<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress
             "forward-equivalents",
             "time of a step",
             "skipped",
-        ],
-    );
-    let mut runs = Table::new("runs", &["method", "seed", "steps", "train loss", "test accuracy"]);
-    let mut panel = Panel::new(format!("{}, {}", settings.network, settings.optimizer), "step", "training loss")
-        .scales(Scale::Linear, Scale::Log);
-    let reference = contenders.iter().position(|contender| contender.name == "straight_through");
-    for (place, contender) in contenders.iter().enumerate() {
-        let candidate = &contender.candidates[best[place].1];
-        let steps = steps(place, candidate);
-        let mut row = vec![contender.name.clone()];
-        row.extend(candidate.words());
-        row.push(steps.to_string());
-        row.push(Spread::of(&losses(place)).to_string());
-        row.push(match reference.filter(|&reference| reference != place) {
-            Some(reference) => paired(&losses(place), &losses(reference)).to_string(),
-            None => "-".to_string(),
-        });
-        let accuracies: Vec<f64> = by_method[place].iter().map(|outcome| 100.0 * outcome.test_accuracy).collect();
-        row.push(format!("{:.2} %", Spread::of(&accuracies).mean));
-        row.push(format!("{:.1}", by_method[place][0].forward_equivalents));
-        row.push(format!("{:.2}", ratios[place]));
-        row.push(by_method[place].iter().map(|outcome| outcome.skipped).sum::<u64>().to_string());
-        table.push(row);
-        for (seed, outcome) in by_method[place].iter().enumerate() {
-            let numbers = [format!("{:.4e}", outcome.train_loss), format!("{:.4}", outcome.test_accuracy)];
-            runs.push([vec![contender.name.clone(), seed.to_string(), steps.to_string()], numbers.to_vec()].concat());
+        ];
+        let mut table = Table::new("final", &header);
+        let mut runs = Table::new("runs", &["method", "seed", "steps", "train loss", "test accuracy"]);
+        let mut panel =
+            Panel::new(format!("{network}, {optimizer}"), "step", "training loss").scales(Scale::Linear, Scale::Log);
+        let reference = self.contenders.iter().position(|contender| contender.name == "straight_through");
+        for (place, contender) in self.contenders.iter().enumerate() {
+            let candidate = &contender.candidates[best[place]];
+            let steps = self.steps(place, candidate);
+            let mut row = vec![contender.name.clone()];
+            row.extend(candidate.words());
+            row.push(steps.to_string());
+            row.push(Spread::of(&losses(place)).to_string());
+            row.push(match reference.filter(|&reference| reference != place) {
+                Some(reference) => paired(&losses(place), &losses(reference)).to_string(),
+                None => "-".to_string(),
+            });
+            let accuracies: Vec<f64> = outcomes[place].iter().map(|outcome| 100.0 * outcome.test_accuracy).collect();
+            row.push(format!("{:.2} %", Spread::of(&accuracies).mean));
+            row.push(format!("{:.1}", outcomes[place][0].forward_equivalents));
+            row.push(format!("{:.2}", self.ratios[place]));
+            row.push(outcomes[place].iter().map(|outcome| outcome.skipped).sum::<u64>().to_string());
+            table.push(row);
+            for (seed, outcome) in outcomes[place].iter().enumerate() {
+                let numbers = [format!("{:.4e}", outcome.train_loss), format!("{:.4}", outcome.test_accuracy)];
+                runs.push(
+                    [vec![contender.name.clone(), seed.to_string(), steps.to_string()], numbers.to_vec()].concat(),
+                );
+            }
+            // In units of the straight-through run's steps, where times are equal.
+            panel = panel.with(curve(&contender.name, outcomes[place], self.settings.steps as f64 / steps as f64));
         }
-        // In units of the straight-through run's steps, where times are equal.
-        let unit = settings.steps as f64 / steps as f64;
-        let shortest = by_method[place].iter().map(|outcome| outcome.curve.len()).min().unwrap_or(0);
-        let points = (0..shortest).map(|point| {
-            let values: Vec<f64> = by_method[place].iter().map(|outcome| outcome.curve[point].1).collect();
-            (by_method[place][0].curve[point].0 as f64 * unit, Spread::of(&values))
-        });
-        let points: Vec<(f64, Spread)> = points.collect();
-        let line = Series::line(contender.name.as_str(), points.iter().map(|(step, spread)| (*step, spread.mean)));
-        panel = panel.with(line.band(points.iter().map(|(_, s)| (s.mean - s.deviation, s.mean + s.deviation))));
+        Ok(Report {
+            tables: vec![table, runs, tuning],
+            charts: vec![("curves".to_string(), Chart::new([panel]))],
+            notes: notes(&self.contenders, best, values),
+        })
     }
-    Ok(Report {
-        tables: vec![table, runs, tuning],
-        charts: vec![("curves".to_string(), Chart::new([panel]))],
-        notes: notes(&contenders, &best, values),
-    })
+}
+
+/// Mean and standard deviation of the losses on the way, steps times `unit`.
+fn curve(name: &str, outcomes: &[Outcome], unit: f64) -> Series {
+    let shortest = outcomes.iter().map(|outcome| outcome.curve.len()).min().unwrap_or(0);
+    let points: Vec<(f64, Spread)> = (0..shortest)
+        .map(|point| {
+            let values: Vec<f64> = outcomes.iter().map(|outcome| outcome.curve[point].1).collect();
+            (outcomes[0].curve[point].0 as f64 * unit, Spread::of(&values))
+        })
+        .collect();
+    let line = Series::line(name, points.iter().map(|(step, spread)| (*step, spread.mean)));
+    line.band(points.iter().map(|(_, spread)| (spread.mean - spread.deviation, spread.mean + spread.deviation)))
 }
 
 /// How many values and candidates there were, and which best rates lie at an end of their grid.
-fn notes(contenders: &[Contender], best: &[(f64, usize)], values: usize) -> Vec<String> {
+fn notes(contenders: &[Contender], best: &[usize], values: usize) -> Vec<String> {
     let counts = contenders.iter().map(|contender| format!("{} {}", contender.name, contender.candidates.len()));
     let mut notes = vec![format!("{values} quantised values; candidates: {}", counts.collect::<Vec<_>>().join(", "))];
-    for (Contender { name, candidates }, (_, best)) in contenders.iter().zip(best) {
+    for (Contender { name, candidates }, best) in contenders.iter().zip(best) {
         let rates = candidates.iter().map(|candidate| candidate.learning_rate);
         let (least, most) = (rates.clone().fold(f64::INFINITY, f64::min), rates.fold(0.0, f64::max));
         let rate = candidates[*best].learning_rate;

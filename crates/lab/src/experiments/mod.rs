@@ -24,6 +24,9 @@ use crate::data::{Dataset, Images};
 use crate::{LabError, files};
 use inputs::Inputs;
 
+/// Runs an experiment after changes of its settings; gives them back, too.
+type Run = fn(&[String], &Sets, &(dyn Fn(Progress) + Sync)) -> Result<(Report, Toml), LabError>;
+
 /// An experiment: its name and what it asks.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Experiment {
@@ -32,7 +35,7 @@ pub struct Experiment {
     /// One line about it.
     pub summary: &'static str,
     #[serde(skip)]
-    run: fn(&[String], &Sets, &(dyn Fn(Progress) + Sync)) -> Result<(Report, Toml), LabError>,
+    run: Run,
     #[serde(skip)]
     defaults: fn() -> Toml,
 }
