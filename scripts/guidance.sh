@@ -57,6 +57,8 @@ for part in $parts; do
             esac
             run "equal_time_$network" guidance network=$network optimizer=adam equal_time=true "${pace[@]}" \
                 'methods=["straight_through","fogzo"]' 'noise=[0.01,1]' 'begin=[0.7,0.95]'
+            run "equal_time_${network}_bias_correction" guidance network=$network optimizer=adam equal_time=true "${pace[@]}" \
+                'methods=["straight_through","bias_correction"]' 'weight=[0.001,0.01]' 'begin=[0.7,0.95]'
         done
         ;;
     large_rate)
@@ -83,7 +85,7 @@ for part in $parts; do
         run perceptron_full_batch guidance optimizer=sgd batch_size=0 steps=150 'methods=["straight_through","fogzo"]' \
             'learning_rates=[0.1,0.3,1]' 'noise=[1]' 'begin=[0,0.7]' seeds=3
         ;;
-    surrogates) run surrogates surrogates ;;
+    surrogates) run surrogates surrogates epochs=20 instability_epochs=5 'instability_rates=[0.00001,0.001]' ;;
     alignment) run alignment alignment ;;
     *)
         echo "unknown part $part" >&2

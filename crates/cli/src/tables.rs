@@ -83,9 +83,10 @@ pub fn two_layer(report: &TwoLayerReport) -> String {
         "at the end",
         "least |w|",
     ];
-    let critical = match report.critical_angles {
-        Some([saddle, spurious]) => format!("saddle at {saddle:.1}°, spurious minimum at {spurious:.1}°"),
-        None => "this teacher has neither saddles nor spurious minima".to_string(),
+    let critical = match (report.saddle_angle, report.spurious_minimum) {
+        (Some(saddle), true) => format!("saddle at {saddle:.1}°, spurious minimum at 180°"),
+        (Some(saddle), false) => format!("saddle at {saddle:.1}°, no spurious minimum"),
+        (None, _) => "this teacher has neither saddles nor spurious minima".to_string(),
     };
     format!("{statements}\n{}\n{critical}", table(&header, 3, descents))
 }

@@ -204,6 +204,8 @@ fn guidance_that_cannot_be() {
     set("gradient.beta_min=-0.1", &["gradient.beta_min", "from 0 to 1", "-0.1"]);
     set("gradient.epsilon=0", &["gradient.epsilon", "above 0"]);
     set("gradient.method=spza", &["gradient", "spsa"]);
+    set("gradient.begin=0.9999", &["gradient.begin", "0.9999"]);
+    set("gradient.epsilon=1e300", &["gradient.epsilon", "at most 1000"]);
     let float = ["weight_bits", "first_layer_bits", "last_layer_bits"].map(|key| format!("quantization.{key}=32"));
     let mut arguments = vec!["train", "qat", "--set", "gradient.method=fogzo"];
     float.iter().for_each(|setting| arguments.extend(["--set", setting]));

@@ -134,12 +134,17 @@ fn what_cannot_be_is_refused_in_a_line() {
     };
     fail(&["experiment", "guidence"], 2, &["guidence", "guidance"]);
     set("guidance", "network=resnet", &["network", "perceptron"]);
-    set("guidance", "networks=perceptron", &["unknown key networks", "did you mean network?"]);
+    set(
+        "guidance",
+        "networks=perceptron",
+        &["unknown key networks", "did you mean network?", "experiment guidance --show"],
+    );
     set("guidance", "steps=0", &["steps"]);
     set("guidance", "learning_rates=[-1]", &["learning_rates", "-1"]);
-    set("guidance", "noise=[-1]", &["beta_min", "from 0 to 1"]);
+    set("guidance", "noise=[-1]", &["noise", "from 0 to 7960", "-1"]);
     set("guidance", "epsilon=[0]", &["epsilon", "above 0"]);
-    set("guidance", "methods=[\"fogzo@0\"]", &["directions"]);
+    set("guidance", "methods=[\"fogzo@0\"]", &["methods: fogzo@0", "directions"]);
+    set("guidance", "steps=1", &["begin", "no step of 1"]);
     set("guidance", "methods=[\"fogzy\"]", &["fogzy", "fogzo"]);
     set("guidance", "optimizer=lion", &["optimizer"]);
     set("surrogates", "bits=[5]", &["bits", "5"]);

@@ -119,9 +119,15 @@ fn measurements_are_written_and_change_nothing() {
         .filter(|cells| cells[4].is_empty())
         .map(|cells| {
             assert_eq!((cells[0], cells.len()), ("quantized", header.len()));
-            cells[8..].iter().map(|cell| cell.parse().unwrap()).collect()
+            cells[10..].iter().map(|cell| cell.parse().unwrap()).collect()
         })
         .collect();
+    // A step without guidance counts 3, one with a direction 5; the last epoch is guided, the first one of the stage partly.
+    let cost = |line: &str| -> f64 { line.split(',').nth(8).unwrap().parse().unwrap() };
+    assert_eq!(header[8..10], ["forward_equivalents", "skipped_directions"]);
+    assert!(without.lines().filter(|line| line.starts_with("float")).all(|line| cost(line) == 3.0));
+    let costs: Vec<f64> = without.lines().filter(|line| line.starts_with("quantized")).map(cost).collect();
+    assert!(costs[0] >= 3.0 && costs[0] < 5.0 && costs[costs.len() - 1] == 5.0, "{costs:?}");
     let epochs = without.lines().filter(|line| line.starts_with("quantized")).count();
     assert!(epochs > 0 && measured.len() >= 2, "{with}");
     for row in &measured {

@@ -167,6 +167,40 @@ pub fn gradients<M: Module>(module: &M, gradients: &mut GradientsParams) -> Vec<
     visitor.out
 }
 
+/// The way back: gradients by parameter name, of the module's shapes, for Burn's optimizers.
+///
+/// # Panics
+/// If a name or a size is not that of a parameter.
+pub fn gradients_params<M: Module>(
+    module: &M,
+    gradients: impl IntoIterator<Item = (String, Vec<f32>)>,
+) -> GradientsParams {
+    struct Put {
+        path: Path,
+        gradients: BTreeMap<String, Vec<f32>>,
+        out: GradientsParams,
+    }
+    impl ModuleVisitor for Put {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.path.enter(name, container);
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.exit();
+        }
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.remove(&self.path.name()) {
+                self.out.register(parameter.id, tensor::<D>(gradient, parameter.base().dims()));
+            }
+        }
+    }
+    let gradients = gradients.into_iter().collect();
+    let mut visitor = Put { path: Path::default(), gradients, out: GradientsParams::new() };
+    module.visit(&mut visitor);
+    let stranger = visitor.gradients.into_keys().next();
+    assert!(stranger.is_none(), "there is a gradient for {stranger:?}, but the module has no such parameter");
+    visitor.out
+}
+
 /// Where a visitor is in a module.
 #[derive(Default)]
 pub(crate) struct Path(Vec<Option<String>>);
@@ -236,6 +270,8 @@ mod tests {
         let mut found = GradientsParams::from_grads(module.forward(x).sum().backward(), &module);
         let found = gradients(&module, &mut found);
         assert_eq!(found, [("weight".into(), vec![1.0; 6]), ("bias".into(), vec![1.0; 3])]);
+        let mut back = gradients_params(&module, found.clone());
+        assert_eq!(gradients(&module, &mut back), found);
     }
 
     #[test]

@@ -33,8 +33,10 @@ pub struct Request {
 pub struct TwoLayerReport {
     /// The teacher's output weights.
     pub v_star: Vec<f64>,
-    /// Angles of the saddle and of the spurious minimum in degrees; none without them.
-    pub critical_angles: Option<[f64; 2]>,
+    /// Angle of the saddle in degrees; none without one.
+    pub saddle_angle: Option<f64>,
+    /// Whether there is a spurious minimum, which lies at 180 degrees.
+    pub spurious_minimum: bool,
     /// Statements with the numbers that were found.
     pub statements: Vec<Statement>,
     /// Where each descent led.
@@ -102,14 +104,17 @@ pub fn two_layer(request: &Request) -> Result<TwoLayerReport, LabError> {
     let v_star = &request.v_star;
     let mut w_star = vec![0.0; request.filter];
     w_star[0] = 1.0;
-    let critical = saddle(v_star).zip(spurious_minimum(v_star));
+    let (saddle, spurious) = (saddle(v_star), spurious_minimum(v_star));
     let mut statements = Vec::new();
-    if let Some((saddle, spurious)) = &critical {
-        statements.extend(at_critical_points(request, &w_star, saddle, spurious).map_err(refused)?);
+    if let Some(spurious) = &spurious {
+        statements.extend(at_spurious_minimum(request, &w_star, spurious).map_err(refused)?);
+    }
+    if let Some(saddle) = &saddle {
+        statements.extend(at_saddle(request, &w_star, saddle).map_err(refused)?);
     }
     statements.extend(correlations(request, &w_star).map_err(refused)?);
     let (mut descents, mut paths) = (Vec::new(), Vec::new());
-    for (start, v, w) in starts(request, critical.as_ref()) {
+    for (start, v, w) in starts(request, saddle.as_ref(), spurious.as_ref()) {
         for surrogate in ReluSurrogate::ALL {
             for samples in [0, request.samples].into_iter().take(if request.samples > 0 { 2 } else { 1 }) {
                 let descent = Descent::new(&v, &w, v_star, &w_star, surrogate).map_err(refused)?;
@@ -119,10 +124,10 @@ pub fn two_layer(request: &Request) -> Result<TwoLayerReport, LabError> {
             }
         }
     }
-    let degrees = |point: &CriticalPoint| point.angle.to_degrees();
     Ok(TwoLayerReport {
         v_star: v_star.clone(),
-        critical_angles: critical.as_ref().map(|(saddle, spurious)| [degrees(saddle), degrees(spurious)]),
+        saddle_angle: saddle.map(|saddle| saddle.angle.to_degrees()),
+        spurious_minimum: spurious.is_some(),
         statements,
         descents,
         paths,
@@ -137,14 +142,15 @@ fn refused(problem: TwoLayerError) -> LabError {
 fn check(request: &Request) -> Result<(), LabError> {
     let usage = |message: &str| Err(LabError::Usage(message.to_string()));
     let Request { v_star, filter, learning_rate, steps, samples, .. } = request;
-    if v_star.iter().any(|v| !v.is_finite()) || v_star.iter().all(|v| *v == 0.0) || v_star.len() > 1000 {
-        return usage("--v-star must be 1 to 1000 finite numbers that are not all 0");
+    let size = v_star.iter().fold(0.0f64, |most, v| most.max(v.abs()));
+    if !(1e-6..=1e6).contains(&size) || v_star.iter().any(|v| v.is_nan()) || v_star.len() > 1000 {
+        return usage("--v-star must be 1 to 1000 numbers, the largest of a size from 0.000001 to 1000000");
     }
     if !(2..=1000).contains(filter) {
         return usage("--filter must be from 2 to 1000");
     }
-    if !(*learning_rate > 0.0 && learning_rate.is_finite()) {
-        return usage("--learning-rate must be above 0");
+    if !(*learning_rate > 0.0 && *learning_rate <= 10.0) {
+        return usage("--learning-rate must be above 0 and at most 10");
     }
     if *steps == 0 || *steps > 10_000_000 {
         return usage("--steps must be from 1 to 10000000");
@@ -165,11 +171,14 @@ fn filter(request: &Request, angle: f64, norm: f64) -> Vec<f64> {
 /// Name, v and w of each start.
 fn starts(
     request: &Request,
-    critical: Option<&(CriticalPoint, CriticalPoint)>,
+    saddle: Option<&CriticalPoint>,
+    spurious: Option<&CriticalPoint>,
 ) -> Vec<(&'static str, Vec<f64>, Vec<f64>)> {
     let mut starts = Vec::new();
-    if let Some((saddle, spurious)) = critical {
+    if let Some(spurious) = spurious {
         starts.push(("spurious_minimum", spurious.v.clone(), filter(request, PI - 0.01, 1.0)));
+    }
+    if let Some(saddle) = saddle {
         for (name, towards) in [("saddle_towards_teacher", 0.02), ("saddle_away_from_teacher", -0.02)] {
             let v = saddle.v.iter().zip(&request.v_star).map(|(v, star)| v + towards * star).collect();
             starts.push((name, v, filter(request, saddle.angle, 1.0)));
@@ -255,32 +264,40 @@ fn norm(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-fn at_critical_points(
+fn statement(statement: &str, formula: f64, found: f64) -> Statement {
+    Statement { statement: statement.to_string(), formula, found }
+}
+
+fn at_spurious_minimum(
     request: &Request,
     w_star: &[f64],
-    saddle: &CriticalPoint,
-    spurious: &CriticalPoint,
+    point: &CriticalPoint,
 ) -> Result<Vec<Statement>, TwoLayerError> {
     let v_star = &request.v_star;
     let (m, s) = (v_star.len() as f64, v_star.iter().sum::<f64>());
     let w = filter(request, PI, 1.0);
-    let network = TwoLayer::new(&spurious.v, &w, v_star, w_star)?;
-    let at_saddle = filter(request, saddle.angle, 1.0);
-    let saddle = TwoLayer::new(&saddle.v, &at_saddle, v_star, w_star)?;
-    let statement = |statement: &str, formula, found| Statement { statement: statement.to_string(), formula, found };
-    let root = (2.0 * PI).sqrt();
+    let network = TwoLayer::new(&point.v, &w, v_star, w_star)?;
+    let identity = 2.0 * (m - 1.0) * s * s / ((2.0 * PI).sqrt() * (m + 1.0).powi(2));
     Ok(vec![
         statement("spurious minimum: loss = s^2/(2 (m + 1))", s * s / (2.0 * (m + 1.0)), network.loss()),
         statement("spurious minimum: |gradient| = 0", 0.0, norm(&network.gradient_v())),
         statement(
             "spurious minimum: |identity| = 2 (m - 1) s^2/(sqrt(2 pi) (m + 1)^2)",
-            2.0 * (m - 1.0) * s * s / (root * (m + 1.0).powi(2)),
+            identity,
             norm(&network.coarse_identity()),
         ),
         statement("spurious minimum: |relu| = 0", 0.0, norm(&network.coarse_relu())),
         statement("spurious minimum: |clipped relu| = 0", 0.0, norm(&network.coarse_clipped_relu())),
-        statement("saddle: |gradient| = 0", 0.0, norm(&[saddle.gradient_v(), saddle.gradient_w()].concat())),
-        statement("saddle: |relu| = 0", 0.0, norm(&saddle.coarse_relu())),
+    ])
+}
+
+fn at_saddle(request: &Request, w_star: &[f64], point: &CriticalPoint) -> Result<Vec<Statement>, TwoLayerError> {
+    let w = filter(request, point.angle, 1.0);
+    let network = TwoLayer::new(&point.v, &w, &request.v_star, w_star)?;
+    let gradient = [network.gradient_v(), network.gradient_w()].concat();
+    Ok(vec![
+        statement("saddle: |gradient| = 0", 0.0, norm(&gradient)),
+        statement("saddle: |relu| = 0", 0.0, norm(&network.coarse_relu())),
     ])
 }
 
@@ -349,7 +366,7 @@ pub fn write(report: &TwoLayerReport, folder: &Path) -> Result<(), LabError> {
 /// Paths over the loss surface, and angle and loss along the way from the first start.
 fn to_chart(report: &TwoLayerReport) -> Chart {
     // Random starts lie outside this plane.
-    let known = report.critical_angles.is_some();
+    let known = report.saddle_angle.is_some();
     let exact = || report.paths.iter().filter(|walk| !(walk.sampled || known && walk.start == "random"));
     let places = exact().flat_map(|walk| &walk.points).map(|point| point[3]).filter(|place| place.is_finite());
     let (low, high) =
@@ -362,16 +379,25 @@ fn to_chart(report: &TwoLayerReport) -> Chart {
     );
     surface = surface.with(Series::branches("equal loss", level_lines(report, low, high)).style(Style::Quiet));
     let first = report.paths.first().map_or("", |walk| walk.start);
-    let mut angle = Panel::new(format!("angle, from the start {first}"), "step", "degrees");
-    let mut loss =
-        Panel::new(format!("loss, from the start {first}"), "step", "loss").scales(Scale::Linear, Scale::Log);
+    let near = first.replace('_', " ");
+    let mut angle = Panel::new(format!("angle, start: {near}"), "step", "degrees");
+    let mut loss = Panel::new(format!("loss, start: {near}"), "step", "loss").scales(Scale::Linear, Scale::Log);
     for surrogate in ReluSurrogate::NAMES {
         let walks = exact().filter(|walk| walk.surrogate == surrogate);
         // A filter that passes through 0 turns at once: no path joins the two sides.
         let paths = walks.flat_map(|walk| walk.points.chunk_by(|a, b| (a[2] - b[2]).abs() < 45.0));
+        let paths = paths.filter(|points| points.len() > 2);
         let paths = paths.map(|points| points.iter().map(|[_, _, angle, place]| (*angle, *place)).collect());
         surface = surface.with(Series::branches(surrogate, paths));
     }
+    let place = |point: &CriticalPoint| (point.angle.to_degrees(), Along::new(&report.v_star).place(&point.v));
+    if let Some(point) = spurious_minimum(&report.v_star) {
+        surface = surface.with(Series::line("spurious minimum", [place(&point)]));
+    }
+    if let Some(point) = saddle(&report.v_star) {
+        surface = surface.with(Series::line("saddle", [place(&point)]));
+    }
+    surface = surface.with(Series::line("teacher", [(0.0, 1.0)]));
     for walk in report.paths.iter().filter(|walk| walk.start == first) {
         let (name, style) = match walk.sampled {
             true => (format!("{}, {} samples", walk.surrogate, report.request.samples), Style::Dashed),
@@ -452,7 +478,10 @@ mod tests {
     #[test]
     fn a_teacher_without_spurious_minima_has_a_random_start_only() {
         let report = two_layer(&Request { v_star: vec![1.0, 1.0], samples: 0, ..request() }).unwrap();
-        assert_eq!((report.critical_angles, report.descents.len()), (None, 3));
+        assert_eq!((report.saddle_angle, report.spurious_minimum, report.descents.len()), (None, false, 3));
+        // A sum of 0: the mirror image of the teacher is a global minimum.
+        let report = two_layer(&Request { v_star: vec![1.0, -1.0], samples: 0, ..request() }).unwrap();
+        assert_eq!((report.saddle_angle, report.spurious_minimum, report.descents.len()), (Some(90.0), false, 9));
     }
 
     #[test]

@@ -149,7 +149,8 @@ pub struct GradientConfig {
     pub beta_min: f64,
     /// Length of a probe, in units of the width that belongs to the surrogate.
     pub epsilon: f64,
-    /// Share of the zeroth-order gradient (weighted_average), or of the measured bias that is taken away (bias_correction).
+    /// Share of the zeroth-order gradient (weighted_average), or of the measured bias that is taken away (bias_correction); best of
+    /// the order of directions/d.
     pub weight: f64,
     /// Share of the steps that pass before guidance begins.
     pub begin: f64,
@@ -157,14 +158,8 @@ pub struct GradientConfig {
 
 impl Default for GradientConfig {
     fn default() -> Self {
-        Self {
-            method: MethodName::default(),
-            directions: 1,
-            beta_min: 0.999_999,
-            epsilon: 1.0,
-            weight: 0.5,
-            begin: 0.0,
-        }
+        let method = MethodName::default();
+        Self { method, directions: 1, beta_min: 0.999_999, epsilon: 1.0, weight: 1e-4, begin: 0.0 }
     }
 }
 
@@ -178,8 +173,8 @@ impl GradientConfig {
         if !(1..1 << 16).contains(&self.directions) {
             return refuse("directions", "a whole number from 1 to 65535", f64::from(self.directions));
         }
-        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
-            return refuse("epsilon", "above 0", self.epsilon);
+        if !(self.epsilon > 0.0 && self.epsilon <= 1000.0) {
+            return refuse("epsilon", "above 0 and at most 1000", self.epsilon);
         }
         for (setting, value) in [("beta_min", self.beta_min), ("weight", self.weight)] {
             if !(0.0..=1.0).contains(&value) {
@@ -199,11 +194,16 @@ impl GradientConfig {
         })
     }
 
+    /// The first step of `steps` that is guided; `steps` or more if none is.
+    pub fn first_step(&self, steps: u64) -> u64 {
+        // A product that should be whole may come out a bit above it.
+        (self.begin * steps as f64 - 1e-6).ceil().max(0.0) as u64
+    }
+
     /// How far guidance is at `step` of `steps`: from 0 at its first step to 1 at the last one; none before it begins, which it
     /// does not before step `earliest` (when quantisation begins).
     pub fn progress(&self, step: u64, steps: u64, earliest: u64) -> Option<f64> {
-        // A product that should be whole may come out a bit above it.
-        let first = ((self.begin * steps as f64 - 1e-6).ceil().max(0.0) as u64).max(earliest);
+        let first = self.first_step(steps).max(earliest);
         let length = steps.saturating_sub(first).saturating_sub(1).max(1);
         (step >= first).then(|| ((step - first) as f64 / length as f64).min(1.0))
     }
@@ -225,7 +225,7 @@ mod tests {
         }
         for epsilon in [0.0, -1.0, f64::INFINITY] {
             let found = refused(GradientConfig { epsilon, ..good.clone() });
-            assert_eq!(found, format!("epsilon must be above 0, got {epsilon}"));
+            assert_eq!(found, format!("epsilon must be above 0 and at most 1000, got {epsilon}"));
         }
         assert!(refused(GradientConfig { weight: 2.0, ..good.clone() }).starts_with("weight"));
         assert!(refused(GradientConfig { begin: 1.0, ..good.clone() }).starts_with("begin"));

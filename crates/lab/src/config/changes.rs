@@ -6,15 +6,23 @@ use toml::{Table, Value};
 
 use super::ConfigError;
 
-/// The settings after those of `given`; `everywhere` are the keys that a misspelt one may have meant.
+/// The keys that there are, for errors.
+pub(crate) struct Keys {
+    /// All of them, one of which a misspelt one may have meant.
+    pub all: Vec<String>,
+    /// The verb that prints them.
+    pub show: String,
+}
+
+/// The settings after those of `given`.
 pub(crate) fn changed<T: Serialize + DeserializeOwned>(
     settings: &T,
     given: Table,
     source_name: &str,
-    everywhere: Vec<String>,
+    keys: &Keys,
 ) -> Result<T, ConfigError> {
     let mut table = Table::try_from(settings).expect("settings hold only what TOML can");
-    merge(&mut table, given, "", source_name, &everywhere)?;
+    merge(&mut table, given, "", source_name, keys)?;
     table.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
         source_name: source_name.to_string(),
         problem: one_line(error.message()),
@@ -25,7 +33,7 @@ pub(crate) fn changed<T: Serialize + DeserializeOwned>(
 pub(crate) fn parse(change: &str) -> Result<(Table, String), ConfigError> {
     let source_name = format!("--set {change}");
     let Some((key, value)) = change.split_once('=') else {
-        let problem = "expected key=value, such as training.batch_size=64".to_string();
+        let problem = "expected key=value, such as seed=1 or training.batch_size=64".to_string();
         return Err(ConfigError::Syntax { source_name, problem });
     };
     let (key, value) = (key.trim(), value.trim());
@@ -42,19 +50,14 @@ pub(crate) fn parse(change: &str) -> Result<(Table, String), ConfigError> {
 }
 
 /// Puts `given` over `known`, which has every key that may be given.
-fn merge(
-    known: &mut Table,
-    given: Table,
-    path: &str,
-    source_name: &str,
-    everywhere: &[String],
-) -> Result<(), ConfigError> {
+fn merge(known: &mut Table, given: Table, path: &str, source_name: &str, keys: &Keys) -> Result<(), ConfigError> {
     for (name, value) in given {
         let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         let Some(old) = known.get_mut(&name) else {
-            let keys = known.keys().map(|name| if path.is_empty() { name.clone() } else { format!("{path}.{name}") });
-            let nearest = nearest(&key, keys.chain(everywhere.iter().cloned()));
-            return Err(ConfigError::UnknownKey { source_name: source_name.to_string(), key, nearest });
+            let near = known.keys().map(|name| if path.is_empty() { name.clone() } else { format!("{path}.{name}") });
+            let nearest = nearest(&key, near.chain(keys.all.iter().cloned()));
+            let (show, source_name) = (keys.show.clone(), source_name.to_string());
+            return Err(ConfigError::UnknownKey { show, source_name, key, nearest });
         };
         let wrong = |expected, found: &Value| ConfigError::Type {
             source_name: source_name.to_string(),
@@ -63,7 +66,7 @@ fn merge(
             found: found.to_string(),
         };
         match (old, value) {
-            (Value::Table(old), Value::Table(value)) => merge(old, value, &key, source_name, everywhere)?,
+            (Value::Table(old), Value::Table(value)) => merge(old, value, &key, source_name, keys)?,
             (Value::Table(_), value) => return Err(wrong("a section", &value)),
             (old @ Value::Float(_), Value::Integer(value)) => *old = Value::Float(value as f64),
             (old @ Value::Float(_), value @ Value::Float(_))

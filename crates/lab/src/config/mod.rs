@@ -187,8 +187,10 @@ pub enum ConfigError {
         problem: String,
     },
     /// A key that does not exist.
-    #[error("{source_name}: unknown key {key}{}; `hardgrad recipes show qat` prints all keys", suggestion(nearest))]
+    #[error("{source_name}: unknown key {key}{}; `hardgrad {show}` prints all keys", suggestion(nearest))]
     UnknownKey {
+        /// The verb that prints all keys.
+        show: String,
         /// The file or the argument.
         source_name: String,
         /// The whole key.
@@ -288,7 +290,12 @@ impl Config {
     }
 
     fn changed(self, given: Table, source_name: &str) -> Result<Self, ConfigError> {
-        changes::changed(&self, given, source_name, Self::default().keys())
+        changes::changed(
+            &self,
+            given,
+            source_name,
+            &changes::Keys { all: self.keys(), show: "recipes show qat".to_string() },
+        )
     }
 
     /// Fails where a value is out of its range.
@@ -507,7 +514,7 @@ mod tests {
             ("batch", "expected key=value"),
             ("gradient.directions=0", "gradient.directions must be a whole number from 1 to 65535, got 0"),
             ("gradient.beta_min=1.5", "gradient.beta_min must be from 0 to 1, got 1.5"),
-            ("gradient.epsilon=0", "gradient.epsilon must be above 0, got 0"),
+            ("gradient.epsilon=0", "gradient.epsilon must be above 0 and at most 1000, got 0"),
             ("gradient.begin=1", "gradient.begin must be at least 0 and below 1"),
             ("gradient.method=fogz", "fogzo"),
         ] {

@@ -26,7 +26,7 @@ use super::subject::Subject;
 use super::training::{Plan, Schedule, Trainer, gradients};
 use super::{Progress, Report, Sets, Table};
 use crate::LabError;
-use crate::chart::{Chart, Panel, Series};
+use crate::chart::{Chart, Panel, Scale, Series};
 use crate::train::{cross_entropy, sweep};
 
 /// What is trained, and how it is measured.
@@ -121,7 +121,8 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
     let mut shown = vec![0, steps.len() / 2, steps.len() - 1];
     shown.dedup();
     let panels = shown.into_iter().map(|place| {
-        let mut panel = Panel::new(title(&steps[place]), "layer", "cosine with the loss's own gradient");
+        let mut panel = Panel::new(title(&steps[place]), "layer", "cosine with the loss's own gradient")
+            .scales(Scale::Linear, Scale::Log);
         for (column, surrogate) in ReluSurrogate::ALL.into_iter().enumerate() {
             let points = cosines[place].iter().enumerate().map(|(layer, row)| (layer as f64 + 1.0, row[column]));
             panel = panel.with(Series::line(surrogate.name(), points));

@@ -66,7 +66,7 @@ impl Default for Settings {
             noise: vec![0.01, 1.0, 10.0],
             begin: vec![0.0, 0.7],
             epsilon: vec![1.0],
-            weight: vec![0.5],
+            weight: vec![1e-4],
             equal_time: false,
             tuning_seeds: 1,
             seeds: 5,
@@ -121,8 +121,8 @@ fn check(settings: &Settings) -> Result<(), LabError> {
     if let Some((key, _)) = lists.iter().find(|(_, list)| list.is_empty()) {
         return usage(format!("{key} must have at least one value"));
     }
-    match settings.learning_rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
-        Some(rate) => usage(format!("learning_rates must be above 0, got {rate}")),
+    match settings.learning_rates.iter().find(|rate| !(**rate > 0.0 && **rate <= 1e6)) {
+        Some(rate) => usage(format!("learning_rates must be above 0 and at most 1000000, got {rate}")),
         None if settings.methods.is_empty() => usage("methods must name at least one".to_string()),
         None => Ok(()),
     }
@@ -130,6 +130,10 @@ fn check(settings: &Settings) -> Result<(), LabError> {
 
 /// The candidates of each method, all methods with the same number.
 fn contenders(settings: &Settings, values: usize) -> Result<Vec<Contender>, LabError> {
+    if let Some(noise) = settings.noise.iter().find(|noise| !(0.0..=values as f64).contains(*noise)) {
+        let problem = format!("noise must be from 0 to {values}, the number of quantised values, got {noise}");
+        return Err(LabError::Usage(problem));
+    }
     let mut contenders = Vec::new();
     for name in &settings.methods {
         let (word, directions) = name.split_once('@').unwrap_or((name, "1"));
@@ -165,7 +169,14 @@ fn contenders(settings: &Settings, values: usize) -> Result<Vec<Contender>, LabE
                         weight: weight.unwrap_or(default.weight),
                         begin,
                     };
-                    gradient.method()?;
+                    let named = |problem| LabError::Usage(format!("methods: {name}: {problem}"));
+                    gradient.method().map_err(named)?;
+                    if guided && gradient.first_step(settings.steps) >= settings.steps {
+                        return Err(LabError::Usage(format!(
+                            "begin: with {begin} no step of {} is guided; lower it or raise steps",
+                            settings.steps
+                        )));
+                    }
                     candidates.push(Candidate { learning_rate, gradient, noise });
                 }
             }

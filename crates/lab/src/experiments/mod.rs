@@ -45,25 +45,25 @@ pub static EXPERIMENTS: [Experiment; 4] = [
     Experiment {
         name: "guidance",
         summary: "tune gradient methods with equal budgets on one network and compare them on fresh seeds",
-        run: |changes, sets, tell| with(changes, |settings| guidance::run(settings, sets, tell)),
+        run: |changes, sets, tell| with("guidance", changes, |settings| guidance::run(settings, sets, tell)),
         defaults: || table(&guidance::Settings::default()),
     },
     Experiment {
         name: "probes",
         summary: "the slope that the straight-through gradient claims beside the one that the loss has",
-        run: |changes, sets, tell| with(changes, |settings| probes::run(settings, sets, tell)),
+        run: |changes, sets, tell| with("probes", changes, |settings| probes::run(settings, sets, tell)),
         defaults: || table(&probes::Settings::default()),
     },
     Experiment {
         name: "surrogates",
         summary: "LeNet-5 with quantised activations and three surrogates, and the identity at the minimum of another",
-        run: |changes, sets, tell| with(changes, |settings| surrogates::run(settings, sets, tell)),
+        run: |changes, sets, tell| with("surrogates", changes, |settings| surrogates::run(settings, sets, tell)),
         defaults: || table(&surrogates::Settings::default()),
     },
     Experiment {
         name: "alignment",
         summary: "cosine between each surrogate's gradient and the loss's own, layer by layer, in a deep network",
-        run: |changes, sets, tell| with(changes, |settings| alignment::run(settings, sets, tell)),
+        run: |changes, sets, tell| with("alignment", changes, |settings| alignment::run(settings, sets, tell)),
         defaults: || table(&alignment::Settings::default()),
     },
 ];
@@ -200,14 +200,16 @@ fn table<T: Serialize>(settings: &T) -> Toml {
 
 /// Runs an experiment with its default settings after the changes; gives them back, too.
 fn with<T: Default + Serialize + serde::de::DeserializeOwned>(
+    name: &str,
     changes: &[String],
     run: impl FnOnce(&T) -> Result<Report, LabError>,
 ) -> Result<(Report, Toml), LabError> {
     let mut settings = T::default();
-    let keys: Vec<String> = table(&settings).keys().cloned().collect();
+    let all = table(&settings).keys().cloned().collect();
+    let keys = changes::Keys { all, show: format!("experiment {name} --show") };
     for change in changes {
         let (given, source_name) = changes::parse(change)?;
-        settings = changes::changed(&settings, given, &source_name, keys.clone())?;
+        settings = changes::changed(&settings, given, &source_name, &keys)?;
     }
     Ok((run(&settings)?, table(&settings)))
 }

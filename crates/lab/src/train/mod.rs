@@ -209,9 +209,13 @@ fn resume(
     Ok(Some(checkpoint))
 }
 
-/// Fails where quantisation would not begin before its stage ends.
+/// Fails where quantisation or guidance would not begin before its stage ends.
 fn check_delay(config: &Config, data: &Dataset) -> Result<(), ConfigError> {
     let steps = stage::steps(config, data, Stage::Quantized);
+    if config.gradient.first_step(steps) >= steps {
+        let expected = format!("such that guidance begins before the {steps} steps of the quantised stage are over");
+        return Err(ConfigError::Range { key: "gradient.begin", expected, found: config.gradient.begin.to_string() });
+    }
     match config.quantization.delay {
         delay if delay < steps => Ok(()),
         delay => {
