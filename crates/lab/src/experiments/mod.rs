@@ -1,6 +1,6 @@
 //! Long experiments behind the numbers of docs/guidance.md, each by name, with settings that can be changed.
 //!
-//! An experiment takes images and settings and gives tables and pictures; [`write`] puts them into a folder.
+//! An experiment takes images and settings and gives tables and pictures; [`write()`] puts them into a folder.
 
 mod alignment;
 mod guidance;
