@@ -11,8 +11,8 @@ use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantLinear, QuantLinearConfi
 use hardgrad::parameters;
 use hardgrad::quantize::{QuantizeWeights, QuantizerConfig, RangeMethod, StepClock};
 use hardgrad::zeroth_order::{
-    Adaptive, Combination, Direction, GradientConfig, GradientMethod, Guidance, Measured, MethodName, Mix, Moment,
-    Noise, Perturbed, Smoothing, ZerothOrderError, fogzo, quantized,
+    Adaptive, Combination, Direction, Fogzo, GradientConfig, GradientMethod, Guidance, Measured, MethodName, Mix,
+    Moment, Noise, Perturbed, Smoothing, ZerothOrderError, fogzo, quantized,
 };
 use proptest::prelude::*;
 
@@ -106,6 +106,17 @@ fn beta_1_gives_a_multiple_of_the_straight_through_direction_for_any_widths() {
         let square: f64 = GUIDE.iter().enumerate().map(|(i, guide)| (width(i) * guide).powi(2)).sum();
         assert!((factor - slope / square).abs() < 1e-5, "{factor}, expected {}", slope / square);
     }
+}
+
+#[test]
+fn a_method_of_ones_own_is_run_like_the_named_ones() {
+    let at = moment(7, 1.0);
+    let own = Guidance::with_method(Box::new(Fogzo { beta_min: 0.5 }), 4, 1.0).unwrap();
+    let mut gradients = guide();
+    own.guide(&pair(), &perturbed([0.5, 2.0]), &mut gradients, at, |moved| quadratic(&theta(moved))).unwrap();
+    let named = GradientConfig { beta_min: 0.5, ..config(MethodName::Fogzo, 4) };
+    assert_eq!((own.name(), flat(&gradients)), ("fogzo", guided(&named, [0.5, 2.0], at)));
+    assert!(Guidance::with_method(Box::new(Fogzo { beta_min: 0.5 }), 0, 1.0).is_err());
 }
 
 #[test]

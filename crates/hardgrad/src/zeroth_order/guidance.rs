@@ -102,7 +102,7 @@ impl Guidance {
         Ok(method.map(|method| Self { method, directions: config.directions, epsilon: config.epsilon }))
     }
 
-    /// A method of your own with `directions` (at least 1) probes a step, `epsilon` (above 0) times the usual width.
+    /// A method of your own with `directions` (at least 1) probes a step, `epsilon` (above 0, at most 1000) times the usual width.
     ///
     /// # Errors
     /// If `directions` or `epsilon` is out of its range.
