@@ -28,7 +28,9 @@ impl PackedModel {
         }
         match shapes.last() {
             Some(&Shape::Features(classes)) if classes == self.class_names.len() => Ok(shapes),
-            _ => Err(PackedError::Output { shape: chain.shape.sizes(), classes: self.class_names.len() }),
+            Some(Shape::Image(_) | Shape::Features(_)) | None => {
+                Err(PackedError::Output { shape: chain.shape.sizes(), classes: self.class_names.len() })
+            }
         }
     }
 }
@@ -62,7 +64,7 @@ impl<'a> Chain<'a> {
         self.shape = self.shape_after(&layer.kind).map_err(name)?;
         if let Some((weight, input, bias)) = layer.kind.products() {
             self.check_products(weight, input, bias).map_err(name)?;
-            self.check_sums(&layer.name, weight, input)?;
+            self.check_sums(&layer.name, weight, input, bias)?;
         }
         self.pixels &= layer.kind == LayerKind::Flatten;
         Ok(self.shape)
@@ -121,8 +123,8 @@ impl<'a> Chain<'a> {
     fn check_products(&self, weight: &Weight, input: &InputQuantizer, bias: Option<&[f32]>) -> Result<(), Problem> {
         let channels = self.shape.channels();
         weight.check(channels)?;
-        let input_scale = match *input {
-            InputQuantizer::Pixels if self.pixels => self.input.scale,
+        match *input {
+            InputQuantizer::Pixels if self.pixels => (),
             InputQuantizer::Pixels => return Err(Problem::NoPixels),
             InputQuantizer::Levels { bits, lowest, highest, scale, rule } => {
                 check_bits("input", bits)?;
@@ -134,9 +136,9 @@ impl<'a> Chain<'a> {
                 if let QuantizeRule::Multiply { factor } = rule {
                     check_scales("input factor", &[factor])?;
                 }
-                scale
             }
-        };
+        }
+        let input_scale = input.scale_in(self.input);
         let products: Vec<f32> = weight.scale.iter().map(|scale| input_scale * scale).collect();
         check_scales("product of input scale and weight scale", &products)?;
         if let Some(bias) = bias {
@@ -146,12 +148,20 @@ impl<'a> Chain<'a> {
         Ok(())
     }
 
-    /// No sum of a layer whose output is `self.shape` may leave 32 bits, nor may any part of it.
-    fn check_sums(&self, layer: &str, weight: &Weight, input: &InputQuantizer) -> Result<(), PackedError> {
+    /// No sum of a layer whose output is `self.shape` may leave 32 bits, nor may any part of it, and the real number that it
+    /// becomes must be finite.
+    fn check_sums(
+        &self,
+        layer: &str,
+        weight: &Weight,
+        input: &InputQuantizer,
+        bias: Option<&[f32]>,
+    ) -> Result<(), PackedError> {
         let largest = match *input {
             InputQuantizer::Pixels => i64::from(self.input.zero_point.max(255 - self.input.zero_point)),
             InputQuantizer::Levels { lowest, highest, .. } => i64::from(lowest.abs().max(highest.abs())),
         };
+        let input_scale = input.scale_in(self.input);
         let channel_len = weight.codes.len() / self.shape.channels();
         for (channel, codes) in weight.codes.chunks(channel_len).enumerate() {
             let first = weight.first[channel.min(weight.first.len() - 1)];
@@ -159,6 +169,15 @@ impl<'a> Chain<'a> {
             let sum = codes.iter().map(magnitude).sum::<i64>() * largest;
             if sum > i64::from(i32::MAX) {
                 return Err(PackedError::AccumulatorOverflow { layer: layer.to_owned(), channel, sum });
+            }
+            // In the order of the executor: rounding keeps the order of numbers, so no smaller sum can give more.
+            let product = sum as f32 * (input_scale * weight.scale_of(channel));
+            let value = product + bias.map_or(0.0, |bias| bias[channel].abs());
+            if !value.is_finite() {
+                return Err(PackedError::Layer {
+                    layer: layer.to_owned(),
+                    problem: Problem::Overflow { channel, sum },
+                });
             }
         }
         Ok(())

@@ -254,13 +254,17 @@ impl QuantizerEntry {
     }
 
     fn write(input: &InputQuantizer, layer: &str, tensors: &mut Writer) -> Self {
-        let InputQuantizer::Levels { bits, lowest, highest, scale, rule } = *input else { return Self::Pixels {} };
-        let scale = tensors.floats(layer, "input.scale", &[scale]);
-        match rule {
-            QuantizeRule::Divide => Self::Divide { bits, lowest, highest, scale },
-            QuantizeRule::Multiply { factor } => {
-                let factor = tensors.floats(layer, "input.factor", &[factor]);
-                Self::Multiply { bits, lowest, highest, scale, factor }
+        match *input {
+            InputQuantizer::Pixels => Self::Pixels {},
+            InputQuantizer::Levels { bits, lowest, highest, scale, rule } => {
+                let scale = tensors.floats(layer, "input.scale", &[scale]);
+                match rule {
+                    QuantizeRule::Divide => Self::Divide { bits, lowest, highest, scale },
+                    QuantizeRule::Multiply { factor } => {
+                        let factor = tensors.floats(layer, "input.factor", &[factor]);
+                        Self::Multiply { bits, lowest, highest, scale, factor }
+                    }
+                }
             }
         }
     }

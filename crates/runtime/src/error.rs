@@ -52,6 +52,9 @@ pub enum PackedError {
     /// The safetensors header is not JSON.
     #[error("the header is not that of a safetensors file: {0}")]
     Header(serde_json::Error),
+    /// A name is in the safetensors header twice, so that readers may take one entry or the other.
+    #[error("the header has the name {0:?} twice, and only one of the two could be used; write the file again")]
+    DuplicateName(String),
     /// The safetensors format is broken in another way.
     #[error("not a valid safetensors file: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
@@ -118,6 +121,19 @@ pub enum PackedError {
         shape: Vec<usize>,
         /// Number of classes.
         classes: usize,
+    },
+    /// An output is infinite or not a number, so that it says nothing about the image.
+    #[error(
+        "output {class} of image {image} is {value}: the real numbers of the model are too large to be computed with; \
+         use a model whose outputs are finite"
+    )]
+    NotFinite {
+        /// The image, from 0 in the order in which they were given.
+        image: usize,
+        /// Its first output that is not finite.
+        class: usize,
+        /// The output.
+        value: f32,
     },
     /// The pixels are not a whole number of images.
     #[error("{found} pixels are not a whole number of images of {image} pixels")]
@@ -272,6 +288,17 @@ pub enum Problem {
         index: usize,
         /// The value.
         value: f32,
+    },
+    /// The largest sum, with its scale and bias, is more than `f32` holds.
+    #[error(
+        "the sum of output channel {channel} can reach {sum}, which scale and bias make larger than any f32; \
+         give the weight or the input a smaller scale"
+    )]
+    Overflow {
+        /// The output channel.
+        channel: usize,
+        /// The largest magnitude of the sum.
+        sum: i64,
     },
     /// Whole pixels are wanted after they became real numbers.
     #[error("takes whole pixels, which only the first layer can; give it levels as input")]

@@ -97,10 +97,7 @@ impl PackedModel {
     }
 
     fn products(&self, weight: &Weight, input: &InputQuantizer, bias: &Option<Vec<f32>>, channels: usize) -> Products {
-        let input_scale = match *input {
-            InputQuantizer::Pixels => self.input.scale,
-            InputQuantizer::Levels { scale, .. } => scale,
-        };
+        let input_scale = input.scale_in(&self.input);
         Products {
             weight: weight.integers().collect(),
             input: input.clone(),
@@ -112,6 +109,9 @@ impl PackedModel {
 
 impl Executor {
     /// Logits `[count, classes]` of `pixels` `[count, channels, height, width]`, on all threads of the current rayon pool.
+    ///
+    /// Fails where the pixels are not whole images, and with the first image whose logits are not all finite: they could
+    /// neither be compared nor turned into probabilities.
     pub fn logits(&self, pixels: &[u8]) -> Result<Vec<f32>, PackedError> {
         let image = self.input.channels * self.input.height * self.input.width;
         if !pixels.len().is_multiple_of(image) {
@@ -124,10 +124,16 @@ impl Executor {
             .par_chunks_mut(group * self.classes)
             .zip(pixels.par_chunks(group * image))
             .for_each_init(Buffers::default, |buffers, (logits, pixels)| self.run(pixels, logits, buffers));
-        Ok(logits)
+        match logits.iter().position(|logit| !logit.is_finite()) {
+            Some(place) => {
+                let (image, class) = (place / self.classes, place % self.classes);
+                Err(PackedError::NotFinite { image, class, value: logits[place] })
+            }
+            None => Ok(logits),
+        }
     }
 
-    /// Probabilities [count, classes]: softmax of [`logits`](Self::logits), computed in `f64`.
+    /// Probabilities `[count, classes]`: softmax of [`logits`](Self::logits), computed in `f64`; fails as they do.
     pub fn predict(&self, pixels: &[u8]) -> Result<Vec<f32>, PackedError> {
         let mut probabilities = self.logits(pixels)?;
         for row in probabilities.chunks_mut(self.classes) {

@@ -8,10 +8,10 @@ use std::path::Path;
 use hardgrad_kernels::bit_packing;
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::description::{Description, Head, InputEntry, LayerEntry};
+use crate::header::after_header;
 use crate::{Input, PackedError, PackedModel, TensorProblem};
 
 /// Name of the format, in every file.
@@ -123,34 +123,9 @@ fn place_of(bytes: &[u8], text: &str) -> Option<Range<usize>> {
     Some(start..start + text.len())
 }
 
-/// Where a tensor of a safetensors header lies; the metadata, which lies nowhere, has no such field.
-#[derive(Deserialize)]
-struct Extent {
-    data_offsets: Option<(u64, u64)>,
-}
-
 /// The tensors and the description in the bytes of a file.
 fn open(bytes: &[u8]) -> Result<(Tensors<'_>, Description), PackedError> {
-    let length = bytes.len();
-    let cut_off = |part, needed| PackedError::CutOff { part, needed, length };
-    let (header_len, rest) = bytes.split_first_chunk().ok_or_else(|| cut_off("length of the header", 8))?;
-    let header_len = u64::from_le_bytes(*header_len);
-    let header = usize::try_from(header_len)
-        .ok()
-        .and_then(|header_len| rest.get(..header_len))
-        .ok_or_else(|| cut_off("header", header_len.saturating_add(8)))?;
-    // The safetensors crate adds up what the header claims: looking first where the last tensor ends keeps its sums small
-    // and tells a file that was cut off from one that is broken.
-    let extents: HashMap<String, Extent> = serde_json::from_slice(header).map_err(PackedError::Header)?;
-    let end = extents.values().filter_map(|extent| extent.data_offsets).map(|(_, end)| end).max().unwrap_or(0);
-    let needed = end.saturating_add(8 + header_len);
-    if needed > length as u64 {
-        return Err(cut_off("last tensor", needed));
-    }
-    if needed < length as u64 {
-        return Err(PackedError::ExtraBytes { needed, length });
-    }
-    drop(extents);
+    let data = after_header(bytes)?;
     let (_, metadata) = SafeTensors::read_metadata(bytes)?;
     let description = match metadata.metadata() {
         Some(entries) if entries.len() == 1 => entries.get(KEY),
@@ -162,7 +137,6 @@ fn open(bytes: &[u8]) -> Result<(Tensors<'_>, Description), PackedError> {
         return Err(PackedError::Version { format: head.format, version: head.version });
     }
     let description = serde_json::from_str(description).map_err(PackedError::Description)?;
-    let data = &rest[header.len()..];
     Ok((Tensors { metadata, data, used: BTreeSet::new() }, description))
 }
 

@@ -33,6 +33,7 @@ mod description;
 mod error;
 mod executor;
 mod format;
+mod header;
 mod model;
 mod summary;
 
@@ -41,5 +42,6 @@ pub use compare::{Comparison, Difference, first_difference};
 pub use error::{PackedError, Problem, TensorProblem};
 pub use executor::Executor;
 pub use format::MAX_FILE;
+pub use header::check_header;
 pub use model::{Input, InputQuantizer, Layer, LayerKind, PackedModel, QuantizeRule, Weight};
 pub use summary::{Arithmetic, LayerSummary};

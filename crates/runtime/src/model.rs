@@ -172,6 +172,16 @@ pub enum InputQuantizer {
     },
 }
 
+impl InputQuantizer {
+    /// Real size of the whole number 1, in a model that takes `images`.
+    pub(crate) fn scale_in(&self, images: &Input) -> f32 {
+        match *self {
+            Self::Pixels => images.scale,
+            Self::Levels { scale, .. } => scale,
+        }
+    }
+}
+
 /// What a quantiser rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum QuantizeRule {
@@ -232,7 +242,12 @@ impl LayerKind {
                     groups,
                 })
             }
-            _ => None,
+            Self::Linear { .. }
+            | Self::BatchNorm { .. }
+            | Self::Relu
+            | Self::MaxPool2d { .. }
+            | Self::AvgPool2d { .. }
+            | Self::Flatten => None,
         }
     }
 
@@ -242,7 +257,7 @@ impl LayerKind {
             Self::MaxPool2d { kernel, stride } | Self::AvgPool2d { kernel, stride } => {
                 Some(Pool2dShape { height, width, kernel, stride })
             }
-            _ => None,
+            Self::Conv2d { .. } | Self::Linear { .. } | Self::BatchNorm { .. } | Self::Relu | Self::Flatten => None,
         }
     }
 
@@ -252,7 +267,9 @@ impl LayerKind {
             Self::Conv2d { weight, input, bias, .. } | Self::Linear { weight, input, bias, .. } => {
                 Some((weight, input, bias.as_deref()))
             }
-            _ => None,
+            Self::BatchNorm { .. } | Self::Relu | Self::MaxPool2d { .. } | Self::AvgPool2d { .. } | Self::Flatten => {
+                None
+            }
         }
     }
 }

@@ -3,7 +3,10 @@
 mod common;
 
 use common::{Draw, every_kind, example};
-use hardgrad_runtime::{Input, InputQuantizer, Layer, LayerKind, PackedModel, QuantizeRule, Weight, first_difference};
+use hardgrad_runtime::{
+    Input, InputQuantizer, Layer, LayerKind, PackedError, PackedModel, QuantizeRule, Weight, first_difference,
+};
+use proptest::prelude::*;
 
 /// Values of one image with their shape [channels, height, width].
 struct Planes {
@@ -258,4 +261,75 @@ fn pixels_must_be_whole_images() {
     let error = executor.logits(&[0; 10]).unwrap_err().to_string();
     assert_eq!(error, "10 pixels are not a whole number of images of 9 pixels");
     assert!(executor.logits(&[]).unwrap().is_empty());
+}
+
+/// Two classes of images of 1 x 2 pixels, their difference as the first logit, then layers of one factor a class.
+fn amplified(multipliers: &[[f32; 2]]) -> PackedModel {
+    let weight = Weight { bits: 1, first: vec![-1], step: 2, codes: vec![1, 0, 0, 1], scale: vec![0.5] };
+    let linear = LayerKind::Linear { weight, input: InputQuantizer::Pixels, bias: None, inputs: 2, outputs: 2 };
+    let norm = |multiplier: &[f32; 2]| LayerKind::BatchNorm { multiplier: multiplier.to_vec(), offset: vec![0.0; 2] };
+    let kinds = [LayerKind::Flatten, linear].into_iter().chain(multipliers.iter().map(norm));
+    let layers = kinds.enumerate().map(|(index, kind)| Layer { name: index.to_string(), kind }).collect();
+    let input = Input { channels: 1, height: 1, width: 2, scale: 0.25, zero_point: 0 };
+    PackedModel::new(input, vec!["left".into(), "right".into()], layers).unwrap()
+}
+
+#[test]
+fn logits_that_are_not_finite_are_an_error_with_their_image() {
+    // Only the third image overflows, and only in its second logit.
+    let pixels = [5, 7, 9, 9, 100, 200, 7, 5];
+    let check = |multipliers: &[[f32; 2]], expected: fn(f32) -> bool| {
+        let executor = amplified(multipliers).plan().unwrap();
+        for error in [executor.logits(&pixels).unwrap_err(), executor.predict(&pixels).unwrap_err()] {
+            let PackedError::NotFinite { image, class, value } = error else { panic!("{error}") };
+            assert!((image, class) == (2, 1) && expected(value), "image {image}, class {class}: {value}");
+        }
+        assert!(executor.logits(&pixels[..4]).is_ok() && executor.predict(&pixels[6..]).is_ok());
+    };
+    check(&[[1.0, f32::MAX]], |value| value == f32::INFINITY);
+    check(&[[1.0, -f32::MAX]], |value| value == f32::NEG_INFINITY);
+    check(&[[1.0, f32::MAX], [1.0, 0.0]], f32::is_nan);
+    let message = amplified(&[[1.0, f32::MAX]]).plan().unwrap().predict(&pixels).unwrap_err().to_string();
+    assert!(message.starts_with("output 1 of image 2 is inf: "), "{message}");
+}
+
+#[test]
+fn the_largest_finite_logits_have_probabilities() {
+    let executor = amplified(&[[f32::MAX, f32::MAX]]).plan().unwrap();
+    assert_eq!(executor.predict(&[7, 5, 5, 7, 6, 6]).unwrap(), [1.0, 0.0, 0.0, 1.0, 0.5, 0.5]);
+}
+
+proptest! {
+    #[test]
+    fn products_of_a_model_that_is_accepted_are_finite(
+        exponent in 30.0f32..38.5,
+        codes in prop::collection::vec(0u8..4, 8),
+        bias in prop::array::uniform2(-1e38f32..1e38),
+        zero_point: u8,
+        random in prop::array::uniform4(any::<u8>()),
+    ) {
+        let weight = Weight { bits: 2, first: vec![-2], step: 1, codes, scale: vec![10f32.powf(exponent)] };
+        let kinds = [
+            LayerKind::Flatten,
+            LayerKind::Linear {
+                weight: weight.clone(),
+                input: InputQuantizer::Pixels,
+                bias: Some(bias.to_vec()),
+                inputs: 4,
+                outputs: 2,
+            },
+        ];
+        let named = |kind: LayerKind| Layer { name: kind.name().into(), kind };
+        let input = Input { channels: 1, height: 2, width: 2, scale: 1.0, zero_point };
+        if let Ok(model) = PackedModel::new(input, vec!["a".into(), "b".into()], kinds.map(named).to_vec()) {
+            // The images with the largest and the smallest sum of each class, and any other.
+            let mut pixels = random.to_vec();
+            for codes in weight.codes.chunks(4) {
+                pixels.extend(codes.iter().map(|&code| if code > 2 { 255 } else { 0 }));
+                pixels.extend(codes.iter().map(|&code| if code > 2 { 0 } else { 255 }));
+            }
+            let logits = model.plan().unwrap().logits(&pixels);
+            prop_assert!(logits.is_ok(), "{:?}", logits);
+        }
+    }
 }

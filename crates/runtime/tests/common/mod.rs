@@ -1,8 +1,9 @@
-//! Models for the tests.
+//! Models and files for the tests.
 #![allow(dead_code)] // Each test binary uses a part.
 
 use hardgrad_kernels::random::Random;
 use hardgrad_runtime::{Input, InputQuantizer, Layer, LayerKind, PackedModel, QuantizeRule, Weight};
+use serde_json::Value;
 
 /// Draws one value after the other.
 pub struct Draw {
@@ -161,4 +162,26 @@ pub fn example() -> PackedModel {
     ];
     let input = Input { channels: 1, height: 3, width: 3, scale: 0.003_921_569, zero_point: 0 };
     PackedModel::new(input, vec!["cat".into(), "dog".into()], layers).unwrap()
+}
+
+/// The description in a file.
+pub fn description(file: &[u8]) -> Value {
+    serde_json::from_str(header(file)["__metadata__"]["hardgrad"].as_str().unwrap()).unwrap()
+}
+
+/// The header of a file.
+pub fn header(file: &[u8]) -> Value {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    serde_json::from_slice(&file[8..8 + length]).unwrap()
+}
+
+/// The file with another header.
+pub fn with_header(file: &[u8], header: &Value) -> Vec<u8> {
+    with_header_text(file, &header.to_string())
+}
+
+/// The file with another header, which need not be JSON.
+pub fn with_header_text(file: &[u8], header: &str) -> Vec<u8> {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &file[8 + length..]].concat()
 }
