@@ -1,5 +1,6 @@
 //! The words that the program understands.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,7 +23,8 @@ pub enum Verb {
     /// Run a recipe: train, quantise, train on, export, verify
     #[command(
         after_help = "Examples:\n  hardgrad train qat\n  hardgrad train qat --data DIR --set quantization.weight_bits=2 \
-                            --set quantization.activation_bits=2 --out runs/w2a2\n  hardgrad train --resume runs/w2a2"
+                            --set quantization.activation_bits=2 --out runs/w2a2\n  hardgrad train --resume runs/w2a2\n  \
+                            hardgrad train qat --init runs/w2a2 --set quantization.weight_bits=3"
     )]
     Train(TrainArguments),
     /// List the recipes, or print one's complete default config
@@ -34,12 +36,13 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Accuracy of a run's model on held-out images
-    #[command(after_help = "Example: hardgrad eval runs/qat-1")]
+    /// Accuracy of a run's model, or of a packed file, on held-out images
+    #[command(after_help = "Examples:\n  hardgrad eval runs/qat-1\n  hardgrad eval model.safetensors --data DIR")]
     Eval {
-        /// Run folder
-        run: PathBuf,
-        /// Folder with the four IDX files, instead of the data of the run
+        /// Run folder, or packed file
+        #[arg(value_name = "RUN_OR_FILE")]
+        path: PathBuf,
+        /// Folder with the four IDX files, instead of the data of the run; a packed file needs it
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// Print JSON
@@ -66,16 +69,16 @@ pub enum Verb {
     },
     /// Class names and probabilities of images by a packed model
     #[command(after_help = "Examples:\n  hardgrad predict runs/qat-1/model.packed.safetensors shoe.png\n  \
-                            hardgrad predict runs/qat-1/model.packed.safetensors 0 1 2\n  \
+                            hardgrad predict runs/qat-1 0 1 2\n  \
                             hardgrad predict runs/qat-1/model.packed.safetensors DIR/t10k-images-idx3-ubyte.gz:17")]
     Predict {
         /// Packed model, or run folder
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// PNG files, IDXFILE:INDEX, or plain numbers: held-out images of --data
+        /// PNG files, IDXFILE:INDEX, or plain numbers: held-out images of the run, or of --data
         #[arg(required = true, value_name = "IMAGE")]
-        images: Vec<String>,
-        /// Folder with the four IDX files that plain numbers refer to; the embedded images without it
+        images: Vec<OsString>,
+        /// Folder with the four IDX files that plain numbers refer to, instead of the data of the run; a packed file needs it
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
         /// Print JSON
@@ -146,10 +149,10 @@ pub enum Verb {
 }
 
 #[derive(Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["recipe", "resume"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["recipe", "resume"]))]
 pub struct TrainArguments {
     /// Recipe; `hardgrad recipes` lists them
-    #[arg(value_name = "RECIPE", conflicts_with = "resume")]
+    #[arg(value_name = "RECIPE")]
     pub recipe: Option<String>,
     /// Settings that differ from the recipe's defaults
     #[arg(long, value_name = "FILE.toml", conflicts_with = "resume")]
@@ -160,6 +163,9 @@ pub struct TrainArguments {
     /// Folder with the four IDX files, gz or raw; the embedded images without it
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
+    /// Begin with the float network of another run, instead of training one (training.float_epochs is 0 then, unless set)
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    pub init: Option<PathBuf>,
     /// Run folder to make; runs/RECIPE-N without it
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out: Option<PathBuf>,
@@ -196,11 +202,14 @@ pub enum DataCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Check the files of a folder: format, sizes, checksums
-    #[command(after_help = "Example: hardgrad data check /usr/share/datasets/fashion-mnist")]
+    /// Check the files of a folder: format, sizes, checksums, images of each class
+    #[command(after_help = "Example: hardgrad data check /usr/share/datasets/fashion-mnist --png sheet.png")]
     Check {
         /// Folder with the four IDX files
         folder: PathBuf,
+        /// Draw the first images of each class: a row a class, training images on the left, test images on the right
+        #[arg(long, value_name = "FILE")]
+        png: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -7,15 +7,16 @@ mod progress;
 mod tables;
 
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use clap::Parser;
+use hardgrad_lab::files::{self, Claim};
 use hardgrad_lab::operators::{self, OperatorError};
 use hardgrad_lab::{
     Config, LabError, RECIPES, Start, TemperatureKind, TemperatureSchedule, bench, compare, data, diagnose,
-    experiments, theory,
+    environment, experiments, theory,
 };
 use serde::Serialize;
 
@@ -26,13 +27,19 @@ use arguments::{
 
 fn main() -> ExitCode {
     hardgrad_kernels::memory::keep_freed_memory();
-    match run(Arguments::parse().verb) {
+    let verb = Arguments::parse().verb;
+    match environment::begin().map_err(Failure::from).and_then(|()| run(verb)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
-            eprintln!("error: {message}");
+            tell(&format!("error: {message}"));
             ExitCode::from(code)
         }
     }
+}
+
+/// A line on stderr; where nobody can read it, the work and its exit code count.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// What ends the program early.
@@ -49,8 +56,7 @@ impl From<LabError> for Failure {
 
 impl From<OperatorError> for Failure {
     fn from(error: OperatorError) -> Self {
-        let code = if matches!(error, OperatorError::File(_)) { 1 } else { 2 };
-        Self { message: error.to_string(), code }
+        Self { message: error.to_string(), code: if error.is_usage() { 2 } else { 1 } }
     }
 }
 
@@ -61,8 +67,8 @@ fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Recipes { command: Some(RecipesCommand::Show { recipe }), .. } => {
             print(Config::of_recipe(&recipe).map_err(LabError::from)?.to_toml().trim_end())
         }
-        Verb::Eval { run, data, json } => {
-            let evaluation = hardgrad_lab::evaluate_run(&run, data.as_deref())?;
+        Verb::Eval { path, data, json } => {
+            let evaluation = hardgrad_lab::evaluate(&path, data.as_deref())?;
             show(&evaluation, json, tables::evaluation)
         }
         Verb::Export { run, out, data, force, json } => {
@@ -77,9 +83,12 @@ fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Data { command: DataCommand::List { json } } => {
             show(&data::known_sets(), json, |sets| tables::known_sets(sets))
         }
-        Verb::Data { command: DataCommand::Check { folder, json } } => {
+        Verb::Data { command: DataCommand::Check { folder, png, json } } => {
             let report = data::check(&folder).map_err(LabError::from)?;
             show(&tables::check_json(&report), json, |_| tables::check(&report))?;
+            if let (Some(path), Some(set)) = (&png, &report.dataset) {
+                data::write_contact_sheet(set, path).map_err(LabError::from)?;
+            }
             match report.problem {
                 Some(problem) => Err(LabError::from(problem).into()),
                 None => Ok(()),
@@ -91,6 +100,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Experiment(arguments) => experiment(arguments),
         Verb::Estimators { json } => show(&tables::estimators_json(), json, |_| tables::estimators()),
         Verb::Plots { out } => {
+            let _claim = prepare(Some(&out))?;
             let count = hardgrad_lab::write_operator_plots(&out)?;
             print(&format!("{count} pictures in {}", out.display()))
         }
@@ -107,13 +117,16 @@ fn run(verb: Verb) -> Result<(), Failure> {
 fn train(arguments: TrainArguments) -> Result<(), Failure> {
     let json = arguments.json;
     let start = match arguments.resume {
-        Some(folder) => Start::Resume(folder),
+        Some(folder) => Start::Resume { folder, recipe: arguments.recipe },
         None => {
             let recipe = arguments.recipe.unwrap_or_default();
             let mut config = Config::of_recipe(&recipe).map_err(LabError::from)?;
+            if let Some(folder) = &arguments.init {
+                config.set_init_folder(folder);
+            }
             if let Some(path) = &arguments.config {
-                let text = hardgrad_lab::files::read_text(path).map_err(LabError::from)?;
-                config = Config::from_toml(&text, &path.display().to_string()).map_err(LabError::from)?;
+                let text = files::read_text(path).map_err(LabError::from)?;
+                config = config.with_toml(&text, &path.display().to_string()).map_err(LabError::from)?;
                 if config.recipe != recipe {
                     let message = format!("{}: a config of recipe {}, not {recipe}", path.display(), config.recipe);
                     return Err(Failure { message, code: 2 });
@@ -124,7 +137,7 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
                 config = config.with_changes(&[format!("seed={seed}")]).map_err(LabError::from)?;
             }
             if let Some(data) = &arguments.data {
-                config.data.directory = data.display().to_string();
+                config.set_data_folder(data);
             }
             Start::New { config: Box::new(config), out: arguments.out, force: arguments.force }
         }
@@ -147,7 +160,7 @@ fn diagnose(arguments: DiagnoseArguments) -> Result<(), Failure> {
         spread: arguments.spread,
         seed: arguments.seed,
     };
-    prepare(&arguments.out)?;
+    let _claim = prepare(arguments.out.as_deref())?;
     let mut bar = progress::Counter::default();
     let result = diagnose::diagnose(&request, &mut |event| match event {
         diagnose::Progress::Begin(count) => bar.begin(count, "methods"),
@@ -186,7 +199,7 @@ fn compare(arguments: CompareArguments) -> Result<(), Failure> {
         learning_rate: arguments.learning_rate,
         temperature: TemperatureSchedule { kind, start, end },
     };
-    prepare(&arguments.out)?;
+    let _claim = prepare(arguments.out.as_deref())?;
     let bar = Mutex::new(progress::Counter::default());
     let with = |act: &dyn Fn(&mut progress::Counter)| act(&mut bar.lock().unwrap_or_else(PoisonError::into_inner));
     let result = compare::compare(&request, &|event| match event {
@@ -210,7 +223,7 @@ fn two_layer(arguments: TwoLayerArguments) -> Result<(), Failure> {
         samples: arguments.samples,
         seed: arguments.seed,
     };
-    prepare(&arguments.out)?;
+    let _claim = prepare(arguments.out.as_deref())?;
     let report = theory::two_layer(&request)?;
     if let Some(folder) = &arguments.out {
         theory::write(&report, folder)?;
@@ -226,8 +239,8 @@ fn experiment(arguments: ExperimentArguments) -> Result<(), Failure> {
     if arguments.show {
         return print(experiment.settings().trim_end());
     }
-    let data = data::load(arguments.data.as_deref()).map_err(LabError::from)?;
-    prepare(&arguments.out)?;
+    let data = data::load(arguments.data.as_deref(), true).map_err(LabError::from)?;
+    let _claim = prepare(arguments.out.as_deref())?;
     let bar = Mutex::new(progress::Counter::default());
     let with = |act: &dyn Fn(&mut progress::Counter)| act(&mut bar.lock().unwrap_or_else(PoisonError::into_inner));
     let result = experiment.run(&arguments.set, data, &|event| match event {
@@ -246,17 +259,20 @@ fn experiment(arguments: ExperimentArguments) -> Result<(), Failure> {
 fn bench(arguments: BenchArguments) -> Result<(), Failure> {
     if arguments.list {
         let names: Vec<&str> = bench::chosen(&arguments.only).map(|workload| workload.name).collect();
+        tell_unknown(&arguments.only, names.is_empty());
         return print(&names.join("\n"));
     }
     if let Some(steps) = arguments.steps {
         return Ok(bench::run_steps(&arguments.only, steps)?);
     }
-    let tell = |name: &str| eprintln!("{name}");
-    if let Some(folder) = arguments.json.as_deref().and_then(Path::parent).filter(|path| !path.as_os_str().is_empty()) {
-        prepare(&Some(folder.to_path_buf()))?;
+    if let Some(path) = arguments.json.as_deref().filter(|path| path.as_os_str() != STDOUT) {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            files::create_folder(folder).map_err(LabError::from)?;
+        }
+        files::check_output(path).map_err(LabError::from)?;
     }
     if let Some(folder) = &arguments.scaling {
-        prepare(&arguments.scaling)?;
+        let _claim = prepare(Some(folder))?;
         let sweeps = bench::sweeps(tell)?;
         bench::write(&sweeps, folder)?;
         return measured(&arguments, &sweeps, false, |sweeps| tables::sweeps(sweeps));
@@ -269,6 +285,13 @@ fn bench(arguments: BenchArguments) -> Result<(), Failure> {
     measured(&arguments, &timings, timings.results.is_empty(), tables::timings)
 }
 
+/// Says on stderr that no workload has the name that was asked for.
+fn tell_unknown(only: &str, empty: bool) {
+    if empty {
+        tell(&format!("no workload is called {only}; `hardgrad bench --list` lists them"));
+    }
+}
+
 /// Prints what was measured as a table, or as JSON to where it was asked for.
 fn measured<T: Serialize>(
     arguments: &BenchArguments,
@@ -276,25 +299,20 @@ fn measured<T: Serialize>(
     empty: bool,
     table: impl Fn(&T) -> String,
 ) -> Result<(), Failure> {
-    if empty {
-        eprintln!("no workload is called {}; `hardgrad bench --list` lists them", arguments.only);
-    }
+    tell_unknown(&arguments.only, empty);
     match &arguments.json {
         None => print(&table(found)),
-        Some(path) if path.as_os_str() == "-" => show(found, true, table),
-        Some(path) => {
-            let text = json(found)?;
-            Ok(hardgrad_lab::files::write_atomically(path, text.as_bytes()).map_err(LabError::from)?)
-        }
+        Some(path) if path.as_os_str() == STDOUT => show(found, true, table),
+        Some(path) => Ok(files::write_output(path, json(found)?.as_bytes()).map_err(LabError::from)?),
     }
 }
 
-/// Makes the folder of the results before the work, so that none is lost.
-fn prepare(out: &Option<PathBuf>) -> Result<(), Failure> {
-    match out {
-        Some(folder) => Ok(hardgrad_lab::files::create_folder(folder).map_err(LabError::from)?),
-        None => Ok(()),
-    }
+/// What stands for the standard output in the place of a file.
+const STDOUT: &str = "-";
+
+/// Makes the folder of the results before the work, so that none is lost, and keeps others out of it while the claim lives.
+fn prepare(out: Option<&Path>) -> Result<Option<Claim>, Failure> {
+    Ok(out.map(Claim::folder).transpose().map_err(LabError::from)?)
 }
 
 /// Without the spaces that people put after commas.

@@ -1,7 +1,5 @@
 //! Progress bars, on stderr.
 
-use std::io::Write;
-
 use hardgrad_lab::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -49,8 +47,8 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| print(text)),
-            None => print(text),
+            Some(bar) => bar.suspend(|| crate::tell(text)),
+            None => crate::tell(text),
         }
     }
 }
@@ -75,8 +73,8 @@ impl Counter {
 
     pub fn line(&self, text: &str) {
         match &self.0 {
-            Some(bar) => bar.suspend(|| print(text)),
-            None => print(text),
+            Some(bar) => bar.suspend(|| crate::tell(text)),
+            None => crate::tell(text),
         }
     }
 
@@ -91,9 +89,4 @@ impl Counter {
             bar.finish_and_clear();
         }
     }
-}
-
-/// A line on stderr; where nobody can read it, training goes on.
-fn print(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

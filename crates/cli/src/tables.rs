@@ -5,13 +5,15 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use hardgrad_lab::bench::{Profile, Sweep, Timings};
 use hardgrad_lab::compare::Comparison;
-use hardgrad_lab::data::{CheckReport, KnownSet};
-use hardgrad_lab::diagnose::{Diagnosis, Interval, OPERATOR_METHODS};
+use hardgrad_lab::data::{CheckReport, Dataset, KnownSet};
+use hardgrad_lab::diagnose::{Diagnosis, Interval, operator_methods};
 use hardgrad_lab::experiments::{Experiment, Finished};
 use hardgrad_lab::objectives::OBJECTIVES;
-use hardgrad_lab::operators::Operator;
+use hardgrad_lab::operators::{Key, Operator};
 use hardgrad_lab::theory::TwoLayerReport;
-use hardgrad_lab::{ESTIMATORS, Evaluation, Export, Inspection, Prediction, Recipe, Setting, Summary};
+use hardgrad_lab::{
+    ESTIMATORS, Evaluation, Export, Inspection, Prediction, ProofAccuracy, Recipe, Setting, Summary, Training,
+};
 use serde_json::{Value, json};
 
 /// Class probabilities that are printed for each image.
@@ -44,12 +46,25 @@ pub fn summary(summary: &Summary) -> String {
     let header = ["model", "bits", "accuracy", "bytes on disk", "µs an image", "arithmetic"];
     let mut text = table(&header, 2, rows).to_string();
     match (summary.verified, &summary.not_packed) {
-        (Some([identical, total]), _) => text += &format!("\nverified: {identical} of {total} outputs identical"),
+        (Some([identical, total]), _) => {
+            text += &format!("\nverified: {identical} of {total} outputs identical");
+            text += &summary.accuracy.as_ref().map_or_else(String::new, proof);
+        }
         (None, Some(reason)) => text += &format!("\nnot packed: {reason}"),
         (None, None) => {}
     }
     let checked = if summary.data_verified { "checksums hold" } else { "not a known set" };
     text + &format!("\ndata: {} ({checked})\nrun folder: {}", summary.data, summary.folder.display())
+}
+
+/// The accuracies on both sides of a proof.
+fn proof(accuracy: &ProofAccuracy) -> String {
+    format!("; accuracy: trained {}, packed {}", percent(accuracy.trained), percent(accuracy.packed))
+}
+
+/// Lines that a reader must know, below a result.
+fn notes(notes: &[String]) -> String {
+    notes.iter().map(|note| format!("\nnote: {note}")).collect()
 }
 
 pub fn two_layer(report: &TwoLayerReport) -> String {
@@ -114,23 +129,28 @@ pub fn evaluation(evaluation: &Evaluation) -> String {
         .map(|(name, accuracy)| vec![name.clone(), accuracy.map_or_else(|| "no image".to_string(), percent)]);
     let classes = table(&["class", "accuracy"], 1, rows);
     format!(
-        "{classes}\naccuracy {} ({} of {} images), loss {:.4}",
+        "{classes}\naccuracy {} ({} of {} images of {}), loss {:.4}{}",
         percent(evaluation.accuracy),
         evaluation.correct,
         evaluation.images,
-        evaluation.loss
+        evaluation.data,
+        evaluation.loss,
+        notes(&evaluation.notes)
     )
 }
 
 pub fn export(export: &Export, out: &Path) -> String {
     format!(
-        "{}: {} bytes, {:.1} times smaller than the float32 model ({} bytes)\nverified: {} of {} outputs identical",
+        "{}: {} bytes, {:.1} times smaller than the float32 model ({} bytes)\nverified: {} of {} outputs identical{}\ndata: {}{}",
         out.display(),
         grouped(export.bytes),
         export.float_bytes as f64 / export.bytes as f64,
         grouped(export.float_bytes),
         export.identical,
-        export.images
+        export.images,
+        proof(&export.accuracy),
+        export.data,
+        notes(&export.notes)
     )
 }
 
@@ -180,7 +200,13 @@ pub fn inspection(inspection: &Inspection) -> String {
         grouped(inspection.multiply_accumulates),
         grouped(inspection.float_bytes),
         inspection.compression
-    )
+    ) + &inspection.training.as_ref().map_or_else(String::new, training)
+}
+
+/// On what the model of a run was trained.
+fn training(training: &Training) -> String {
+    let files = training.data.files.iter().map(|file| format!("\n  {}  {}", file.sha256, file.file));
+    format!("\ndata: {}{}{}", training.data.name, files.collect::<String>(), notes(&training.notes))
 }
 
 pub fn recipes(recipes: &[Recipe]) -> String {
@@ -191,15 +217,19 @@ pub fn operators(operators: &[&Operator]) -> String {
     let lines = operators.iter().map(|operator| {
         let inputs = operator.inputs.iter().map(|input| input.to_string());
         let optional = operator.optional_inputs.iter().map(|input| format!("[{input}]"));
-        let keys = operator.keys.iter().map(|(key, default)| match default {
-            Some(default) => format!("{key}={default}"),
-            None => key.to_string(),
-        });
-        let (inputs, keys): (Vec<_>, Vec<_>) = (inputs.chain(optional).collect(), keys.collect());
+        let keys: Vec<String> = (operator.keys)().iter().map(key).collect();
+        let inputs: Vec<String> = inputs.chain(optional).collect();
         let keys = if keys.is_empty() { String::new() } else { format!("; keys {}", keys.join(", ")) };
         format!("{}: {} (inputs {}{keys})", operator.name, operator.summary, inputs.join(", "))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `name=default (what it must be)`.
+fn key(key: &Key) -> String {
+    let default = key.default.as_ref().map_or_else(String::new, |default| format!("={default}"));
+    let with = key.only_with.map_or_else(String::new, |[other, word]| format!(", only with {other}={word}"));
+    format!("{}{default} ({}{with})", key.name, key.expected)
 }
 
 /// A value with the half width of its interval, or with its ends where they lie unevenly.
@@ -355,7 +385,7 @@ pub fn estimators() -> String {
         "{}\n{}\nhard operators for diagnose: {}",
         table(&header, usize::MAX, estimators),
         table(&["objective", "variables", "settings", "what it is"], usize::MAX, objectives),
-        OPERATOR_METHODS.join(", ")
+        operator_methods().join(", ")
     )
 }
 
@@ -375,6 +405,7 @@ pub fn estimators_json() -> Value {
             "uses_temperature": entry.uses_temperature,
             "least_temperature": entry.least_temperature,
             "binary": entry.binary,
+            "relaxed": entry.relaxed,
             "settings": settings(entry.settings),
         })
     });
@@ -389,7 +420,7 @@ pub fn estimators_json() -> Value {
     json!({
         "estimators": estimators.collect::<Vec<_>>(),
         "objectives": objectives.collect::<Vec<_>>(),
-        "operators": OPERATOR_METHODS,
+        "operators": operator_methods(),
     })
 }
 
@@ -418,7 +449,17 @@ pub fn check(report: &CheckReport) -> String {
         (None, _) if report.problem.is_none() => "not a known set; it can be used".to_string(),
         (None, _) => "cannot be used".to_string(),
     };
-    format!("{}\n{set}", table(&["file", "format", "size", "sha256", "verdict"], 5, rows))
+    let files = table(&["file", "format", "size", "sha256", "verdict"], 5, rows);
+    let classes = report.dataset.as_ref().map_or_else(String::new, |set| format!("\n{}", classes(set)));
+    format!("{files}\n{set}{classes}{}", notes(&report.notes))
+}
+
+/// How many images each class has.
+fn classes(set: &Dataset) -> Table {
+    let rows = set.class_names.iter().zip(set.class_counts()).enumerate().map(|(class, (name, [train, test]))| {
+        vec![class.to_string(), name.clone(), grouped(train as u64), grouped(test as u64)]
+    });
+    table(&["class", "name", "training images", "test images"], 2, rows)
 }
 
 /// The check of a folder for machines.
@@ -437,7 +478,17 @@ pub fn check_json(report: &CheckReport) -> Value {
         "known_set": report.known_set.map(|set| set.name),
         "verified": report.verified(),
         "problem": report.problem.as_ref().map(ToString::to_string),
+        "classes": report.dataset.as_ref().map(classes_json),
+        "notes": report.notes,
     })
+}
+
+fn classes_json(set: &Dataset) -> Vec<Value> {
+    let counts = set.class_names.iter().zip(set.class_counts()).enumerate();
+    let classes = counts.map(|(class, (name, [train, test]))| {
+        json!({"class": class, "name": name, "training_images": train, "test_images": test})
+    });
+    classes.collect()
 }
 
 fn percent(share: f64) -> String {

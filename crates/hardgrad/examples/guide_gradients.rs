@@ -1,6 +1,6 @@
 //! A stock Burn model with 2-bit weights whose gradient is guided by the loss itself (FOGZO), with Burn's own optimizer.
 //!
-//! `cargo run --release -p hardgrad --example guide_gradients`
+//! `cargo run --release --example guide_gradients`
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::flex().autodiff();
     let network =
         Network { hidden: LinearConfig::new(8, 32).init(&device), output: LinearConfig::new(32, 1).init(&device) };
-    let mut network = network.apply_reparameterization(QuantizeWeights::new(QuantizerConfig::weights(2))?);
+    let mut network = QuantizeWeights::new(QuantizerConfig::weights(2))?.apply(network)?;
     let mut optimizer: ModuleOptimizer = AdamConfig::new().with_epsilon(1e-8).init();
 
     // 1 - beta_min of the order of one over the number of quantised weights; guidance in the last 30 % of the steps.

@@ -1,10 +1,10 @@
 //! A model written with stock Burn layers becomes quantisation-aware with one call.
 //!
-//! The weights get quantisers through `apply_reparameterization`; the layers stay `Conv2d` and `Linear` and are called as
-//! before. Activations are quantised by a `Quantizer`, which is a layer. Run it:
+//! The weights get quantisers as Burn's reparameterizations; the layers stay `Conv2d` and `Linear` and are called as before.
+//! Activations are quantised by a `Quantizer`, which is a layer. Run it:
 //!
 //! ```text
-//! cargo run --release -p hardgrad --example quantize_stock_model
+//! cargo run --release --example quantize_stock_model
 //! ```
 
 use burn::module::Module;
@@ -58,11 +58,11 @@ fn main() -> Result<(), QuantizeError> {
     // The one call: 2-bit weights, but 8 bits in the output layer.
     let weights =
         QuantizeWeights::new(QuantizerConfig::weights(2))?.with_layer("output", Some(QuantizerConfig::weights(8)))?;
-    let mut model = model.apply_reparameterization(weights);
+    let mut model = weights.apply(model)?;
     // Activations at 4 bits, their range set from a sample.
     let (images, labels) = data(64);
     let mut quantizer = QuantizerConfig::activations(4).init(&device)?;
-    quantizer.calibrate(&relu(model.convolution.forward(images.clone())));
+    quantizer.calibrate(&relu(model.convolution.forward(images.clone())))?;
     model.activation = Some(quantizer);
 
     let mut optimizer: ModuleOptimizer = AdamConfig::new().init();

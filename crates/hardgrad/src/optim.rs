@@ -66,7 +66,10 @@ impl Method {
 
     /// Vectors of state a parameter.
     fn moments(self) -> usize {
-        if matches!(self, Self::Sgd { .. }) { 1 } else { 2 }
+        match self {
+            Self::Sgd { .. } => 1,
+            Self::Adam { .. } | Self::AdamW { .. } => 2,
+        }
     }
 }
 

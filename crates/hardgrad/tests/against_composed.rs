@@ -8,16 +8,6 @@ use hardgrad::random::Random;
 use hardgrad::{Surrogate, categorical, codebook, composed, graph, mask, ops, select};
 use proptest::prelude::*;
 
-const SURROGATES: [Surrogate; 7] = [
-    Surrogate::Identity,
-    Surrogate::Clipped,
-    Surrogate::Relu,
-    Surrogate::ApproxSign,
-    Surrogate::Tanh,
-    Surrogate::SwishSign { beta: 5.0 },
-    Surrogate::Ede { t: 2.5 },
-];
-
 /// Normal values times `spread`, some of them on round numbers where ties and bounds lie.
 fn draw(shape: [usize; 2], spread: f32, seed: u64) -> Tensor<2> {
     let mut values = vec![0.0; shape[0] * shape[1]];
@@ -112,13 +102,13 @@ proptest! {
         let x = draw([rows, columns], 1.3, seed);
         let view = move |x: Tensor<2>| if turn { turned(x) } else { x };
         compare("round", [x.clone()], 0.0, |[x]| ops::round(view(x)), |[x]| composed::round(view(x)));
-        for surrogate in SURROGATES {
+        for &surrogate in Surrogate::ALL {
             compare(
                 surrogate.name(), [x.clone()], 0.0,
                 |[x]| ops::sign(view(x), surrogate), |[x]| composed::sign(view(x), surrogate),
             );
         }
-        for rule in [Rule::Clipped, Rule::Identity] {
+        for &rule in Rule::ALL {
             let bounds = [Bounds::signed(bits)];
             compare(
                 "fake_quant", [x.clone()], 0.0,
@@ -130,7 +120,7 @@ proptest! {
             "dorefa_activation", [x.clone()], 0.0,
             |[x]| ops::dorefa_activation(view(x), bits), |[x]| composed::dorefa_activation(view(x), bits),
         );
-        for surrogate in [ReluSurrogate::Identity, ReluSurrogate::Relu, ReluSurrogate::ClippedRelu] {
+        for &surrogate in ReluSurrogate::ALL {
             compare(
                 "quantized_relu", [x.clone()], 0.0,
                 |[x]| ops::quantized_relu(view(x), 0.3, bits, surrogate),
@@ -193,7 +183,7 @@ proptest! {
                 |[x, scale]| composed::lsq(view(x), row(scale), bounds, Some(axis)),
             );
         }
-        for surrogate in SURROGATES {
+        for &surrogate in Surrogate::ALL {
             compare(
                 "threshold_mask", [x.clone(), one(0.5)], 0.0,
                 |[x, threshold]| mask::threshold_mask(view(x), parameter(threshold), surrogate),
@@ -271,7 +261,7 @@ proptest! {
     fn functions_of_vectors(rows in 1usize..40, dims in 1usize..9, codes in 1usize..20, seed in 0u64..1000) {
         let x = draw([rows, dims], 1.0, seed);
         let codebook = draw([codes, dims], 1.0, seed + 7000);
-        for gradient in [codebook::CodeGradient::Ste, codebook::CodeGradient::Rotation] {
+        for &gradient in codebook::CodeGradient::ALL {
             // Within a right angle: near opposite directions the composition loses digits that the kernel keeps.
             let (x, codebook) = match gradient {
                 codebook::CodeGradient::Ste => (x.clone(), codebook.clone()),

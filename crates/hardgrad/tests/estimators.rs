@@ -1,7 +1,7 @@
 //! Exact facts about the estimators of gradients of random choices.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use hardgrad::categorical::{self, CategoricalError, ESTIMATORS, Estimator, by_name};
+use hardgrad::categorical::{self, CategoricalError, ESTIMATORS, Entry, Estimator, by_name};
 use hardgrad::custom_gradient::straight_through;
 use hardgrad::random::Random;
 
@@ -19,6 +19,11 @@ fn normal(count: usize, seed: u64) -> Vec<f32> {
     let mut values = vec![0.0; count];
     Random::new(seed, 0, 0).fill_normal(&mut values);
     values
+}
+
+/// The temperature, or the least one that the estimator can have.
+fn temperature(entry: &Entry, wanted: f32) -> f32 {
+    wanted.max(entry.least_temperature)
 }
 
 /// Choices as vectors, `[rows, variables * categories]`.
@@ -187,7 +192,8 @@ fn unbiased_estimators_meet_the_exact_gradient_within_four_standard_errors() {
             }
             let logits = normal(VARIABLES * categories, 6);
             let truth = exact(&logits, categories, curved);
-            let (means, variances, count) = moments(entry.name, &logits, categories, 0.7, curved);
+            let temperature = temperature(entry, 0.7);
+            let (means, variances, count) = moments(entry.name, &logits, categories, temperature, curved);
             for (place, ((mean, variance), truth)) in means.iter().zip(variances).zip(&truth).enumerate() {
                 let error = (variance / count).sqrt();
                 let distance = (mean - truth).abs();
@@ -235,6 +241,11 @@ fn hard_estimators_give_one_hot_choices_and_the_same_ones_for_the_same_draw() {
     for name in ["gapped_straight_through", "reinmax", "gumbel_rao"] {
         assert_eq!(choices(name), expected, "{name}");
     }
+    for entry in ESTIMATORS.iter().filter(|entry| !entry.relaxed) {
+        let sampled = by_name(entry.name).unwrap().sample(logits.clone(), temperature(entry, 1.0), &random).unwrap();
+        let one_hot = |row: &[f32]| row.iter().filter(|x| **x == 1.0).count() == 1 && row.iter().sum::<f32>() == 1.0;
+        assert!(sampled.is_none_or(|choices| floats(choices).chunks(4).all(one_hot)), "{}", entry.name);
+    }
     let hard = choices("gumbel_softmax_hard");
     let soft = choices("gumbel_softmax");
     for (hard, soft) in hard.chunks(4).zip(soft.chunks(4)) {
@@ -249,7 +260,7 @@ fn extreme_logits_give_finite_gradients() {
     for entry in ESTIMATORS {
         for extreme in [[1e4f32, -1e4], [-1e4, 1e4], [1e4, 1e4]] {
             for temperature in [0.1f32, 1.0, 10.0] {
-                let temperature = temperature.max(entry.least_temperature);
+                let temperature = self::temperature(entry, temperature);
                 let mut estimator = by_name(entry.name).unwrap();
                 for step in 0..3 {
                     let logits = extreme.repeat(VARIABLES);
@@ -267,7 +278,7 @@ fn extreme_logits_give_finite_gradients() {
 
 #[test]
 fn the_cost_is_that_of_hard_choices_and_its_own_parameters_get_their_gradient() {
-    for entry in ESTIMATORS.iter().filter(|entry| entry.name != "gumbel_softmax") {
+    for entry in ESTIMATORS.iter().filter(|entry| !entry.relaxed) {
         let mut estimator = by_name(entry.name).unwrap();
         let factor = Tensor::<1>::from_floats([2.0], &Device::flex().autodiff()).require_grad();
         let logits = Tensor::<3>::zeros([10, 4, 2], &Device::flex().autodiff()).require_grad();
@@ -276,7 +287,7 @@ fn the_cost_is_that_of_hard_choices_and_its_own_parameters_get_their_gradient() 
             let count = choices.slice([0..10, 0..4, 1..2]).sum_dim(1).reshape([10]);
             count * factor.clone()
         };
-        let costs = estimator.cost(logits.clone(), &mut cost, 1.0, &Random::new(1, 0, 0)).unwrap();
+        let costs = estimator.cost(logits.clone(), &mut cost, temperature(entry, 1.0), &Random::new(1, 0, 0)).unwrap();
         let values = floats(costs.clone().inner());
         assert!(
             values.iter().all(|cost| cost.fract() == 0.0 && (0.0..=8.0).contains(cost)),
@@ -298,7 +309,8 @@ fn the_same_draw_gives_the_same_bytes() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut estimator = by_name(entry.name).unwrap();
-                let step = |step| estimates(estimator.as_mut(), &logits, 2, 5_000, 1.0, step, curved);
+                let temperature = temperature(entry, 1.0);
+                let step = |step| estimates(estimator.as_mut(), &logits, 2, 5_000, temperature, step, curved);
                 (0..3).map(step).collect::<Vec<_>>()
             })
         };
@@ -336,13 +348,13 @@ fn misuse_is_named() {
     for entry in ESTIMATORS {
         for bad in [f32::NAN, f32::INFINITY] {
             let logits = Tensor::<3>::full([2, 1, 2], bad, &device);
-            let error = run(entry.name, logits, 1.0);
+            let error = run(entry.name, logits, temperature(entry, 1.0));
             assert!(matches!(error, Some(CategoricalError::NotFinite { .. })), "{}: {error:?}", entry.name);
             let mut cost = |choices: Tensor<3>| flat(choices).sum_dim(1).reshape([2]) * bad;
             let error = by_name(entry.name).unwrap().cost(
                 Tensor::zeros([2, 1, 2], &device),
                 &mut cost,
-                1.0,
+                temperature(entry, 1.0),
                 &Random::new(0, 0, 0),
             );
             let expected = CategoricalError::NotFinite { estimator: entry.name, what: "the cost" };
@@ -350,7 +362,8 @@ fn misuse_is_named() {
         }
         let mut cost = |choices: Tensor<3>| flat(choices).sum_dim(1).sum();
         let logits = Tensor::zeros([2, 1, 2], &device);
-        let error = by_name(entry.name).unwrap().cost(logits, &mut cost, 1.0, &Random::new(0, 0, 0)).err();
+        let temperature = temperature(entry, 1.0);
+        let error = by_name(entry.name).unwrap().cost(logits, &mut cost, temperature, &Random::new(0, 0, 0)).err();
         assert!(matches!(error, Some(CategoricalError::CostShape { expected: 2, found: 1, .. })), "{error:?}");
     }
 }

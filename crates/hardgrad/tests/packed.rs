@@ -3,17 +3,19 @@
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig};
+use hardgrad::layers::{
+    BatchNorm, BatchNormConfig, PackError, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig,
+};
 use hardgrad::ops::{Conv2dOptions, avg_pool2d, max_pool2d};
-use hardgrad::quantize::{QuantizerConfig, RangeMethod, Role, StepClock};
+use hardgrad::quantize::{QuantizeError, Quantizer, QuantizerConfig, RangeMethod, Role, StepClock};
 use hardgrad_kernels::images::PixelScale;
 use hardgrad_kernels::random::Random;
-use hardgrad_runtime::{Input, Layer, LayerKind, PackedModel, first_difference};
+use hardgrad_runtime::{Input, InputQuantizer, Layer, LayerKind, PackedModel, first_difference};
 
 const SIZE: usize = 9;
 const CLASSES: usize = 5;
 /// Combinations of bits, methods, channels and zero points that go together.
-const POSSIBLE: usize = 134;
+const POSSIBLE: usize = 128;
 const PIXELS: PixelScale = PixelScale { scale: 0.0137, zero_point: 71 };
 
 #[derive(Module, Debug)]
@@ -27,12 +29,7 @@ struct Net {
 impl Net {
     fn new(weights: &QuantizerConfig, activations: &QuantizerConfig, device: &Device) -> Self {
         let clock = StepClock::default();
-        let image = QuantizerConfig {
-            range: RangeMethod::Fixed,
-            fixed_scale: PIXELS.scale,
-            fixed_zero_point: i32::from(PIXELS.zero_point),
-            ..QuantizerConfig::activations(8)
-        };
+        let image = image_quantizer();
         let options = Conv2dOptions { padding: [1, 2], stride: [1, 2], ..Conv2dOptions::default() };
         let first = QuantConv2dConfig { options, ..QuantConv2dConfig::new([1, 6], [3, 3]) };
         let grouped = Conv2dOptions { groups: 2, ..Conv2dOptions::default() };
@@ -55,38 +52,49 @@ impl Net {
         self.output.forward(x.flatten(1, 3))
     }
 
-    fn calibrate(&mut self, x: Tensor<4>) {
+    fn calibrate(&mut self, x: Tensor<4>) -> Result<(), QuantizeError> {
         let x = relu(max_pool2d(self.norm.forward(self.first.forward(x)), [2, 2], [2, 2]).values());
-        self.second.calibrate(&x);
+        self.second.calibrate(&x)?;
         let x = self.second.forward(x);
         let [_, _, height, width] = x.dims();
-        self.output.calibrate::<2>(&avg_pool2d(x, [height, width], [1, 1]).flatten(1, 3));
+        self.output.calibrate::<2>(&avg_pool2d(x, [height, width], [1, 1]).flatten(1, 3))
     }
 
     fn pack(&self) -> PackedModel {
         let layer = |name: &str, kind| Layer { name: name.to_string(), kind };
-        let second = self.second.pack("second", false).unwrap();
+        let image = self.first.input_quantizer.as_ref().unwrap();
+        let input = image.pixel_input("first", [1, SIZE, SIZE]).unwrap();
+        let second = self.second.pack("second", None).unwrap();
         let layers = vec![
-            layer("first", self.first.pack("first", true).unwrap()),
+            layer("first", self.first.pack("first", Some(&input)).unwrap()),
             layer("norm", self.norm.pack()),
             layer("pool", LayerKind::MaxPool2d { kernel: [2, 2], stride: [2, 2] }),
             layer("relu", LayerKind::Relu),
             layer("second", second),
             layer("mean", LayerKind::AvgPool2d { kernel: [2, 2], stride: [1, 1] }),
             layer("flatten", LayerKind::Flatten),
-            layer("output", self.output.pack("output", false).unwrap()),
+            layer("output", self.output.pack("output", None).unwrap()),
         ];
-        let input =
-            Input { channels: 1, height: SIZE, width: SIZE, scale: PIXELS.scale, zero_point: PIXELS.zero_point };
         PackedModel::new(input, (0..CLASSES).map(|class| class.to_string()).collect(), layers).unwrap()
     }
 }
 
-/// The layer with its values drawn from counters: Burn's generator is shared by all tests of a process.
+/// Takes the pixels of the images as they are.
+fn image_quantizer() -> QuantizerConfig {
+    QuantizerConfig {
+        range: RangeMethod::Fixed,
+        fixed_scale: PIXELS.scale,
+        fixed_zero_point: i32::from(PIXELS.zero_point),
+        ..QuantizerConfig::activations(8)
+    }
+}
+
+/// The layer with its values drawn from counters: Burn's generator is shared by all tests of a process. No bias is below 0, so that
+/// unsigned codes have something to show also where coarse weights are all 0.
 fn drawn<M: Module>(layer: M) -> M {
-    hardgrad::parameters::update(layer, |_, _, values| {
+    hardgrad::parameters::update(layer, |name, _, values| {
         Random::new(5, values.len() as u32, 0).fill_normal(values);
-        values.iter_mut().for_each(|value| *value *= 0.3);
+        values.iter_mut().for_each(|value| *value = if name == "bias" { 0.3 * value.abs() } else { 0.3 * *value });
     })
 }
 
@@ -106,7 +114,7 @@ fn check(weights: &QuantizerConfig, activations: &QuantizerConfig) {
     let mut net = Net::new(weights, activations, &device);
     let sample = images(40, 1);
     let mut plain = net.valid();
-    plain.calibrate(inputs(&sample, &Device::flex()));
+    plain.calibrate(inputs(&sample, &Device::flex())).unwrap();
     net = plain.train();
     for step in 0..3 {
         let logits = net.forward(inputs(&images(40, 10 + step), &Device::flex()));
@@ -125,7 +133,7 @@ fn check(weights: &QuantizerConfig, activations: &QuantizerConfig) {
     let comparison = first_difference(&trained, &packed, CLASSES);
     assert!(comparison.is_identical(), "{weights:?} {activations:?}: {comparison:?}");
     let varied = trained.chunks(CLASSES).any(|row| row != &trained[..CLASSES]);
-    // One bit of weights {-scale, 0} may well leave nothing; elsewhere the images must make a difference.
+    // So few levels may leave nothing; elsewhere the images must make a difference.
     assert!(varied || weights.bits < 3 || activations.bits < 3, "{weights:?} {activations:?}: all outputs are equal");
 }
 
@@ -186,13 +194,59 @@ fn layers_without_a_packed_form_say_why() {
     let clock = StepClock::default();
     let linear = || QuantLinearConfig::new(3, 2).init(&device);
     let (weights, activations) = (QuantizerConfig::weights(4), QuantizerConfig::activations(4));
-    let error = linear().pack("hidden.0", false).unwrap_err().to_string();
+    let error = linear().pack("hidden.0", None).unwrap_err().to_string();
     assert!(error.contains("hidden.0") && error.contains("weight is not quantised"), "{error}");
     let half = linear().quantize(Some(&weights), None, &clock).unwrap();
-    assert!(half.pack("x", false).unwrap_err().to_string().contains("input is not quantised"));
+    assert!(half.pack("x", None).unwrap_err().to_string().contains("input is not quantised"));
+    let seen = QuantizerConfig { range: RangeMethod::MinMax, ..activations.clone() };
+    let unseen = linear().quantize(Some(&weights), Some(&seen), &clock).unwrap();
+    assert_eq!(unseen.pack("x", None).unwrap_err(), PackError::Unset { layer: "x".into() });
+    // The quantiser of a weight is not one of activations.
+    let mut swapped = linear().quantize(Some(&weights), None, &clock).unwrap();
+    swapped.input_quantizer = swapped.weight.reparameterization::<Quantizer>().cloned();
+    assert_eq!(swapped.pack("x", None).unwrap_err(), PackError::WeightQuantizer { layer: "x".into() });
     let late = QuantizerConfig { delay: 3, ..weights };
     let waiting = linear().quantize(Some(&late), Some(&activations), &clock).unwrap();
-    assert!(waiting.pack("x", false).unwrap_err().to_string().contains("delay"));
+    assert!(waiting.pack("x", None).unwrap_err().to_string().contains("delay"));
     clock.set(3);
-    assert!(waiting.pack("x", false).is_ok());
+    assert!(waiting.pack("x", None).is_ok());
+}
+
+#[test]
+fn a_first_layer_reads_the_pixels_it_was_trained_with_or_is_refused() {
+    let device = Device::flex();
+    let clock = StepClock::default();
+    let layer = |input: &QuantizerConfig| {
+        let layer = QuantLinearConfig::new(SIZE * SIZE, 2).init(&device);
+        layer.quantize(Some(&QuantizerConfig::weights(4)), Some(input), &clock).unwrap()
+    };
+    let right = Input { channels: 1, height: SIZE, width: SIZE, scale: PIXELS.scale, zero_point: PIXELS.zero_point };
+    let first = layer(&image_quantizer());
+    let own = first.input_quantizer.as_ref().unwrap().pixel_input("first", [1, SIZE, SIZE]).unwrap();
+    assert_eq!(own, right);
+    let LayerKind::Linear { input, .. } = first.pack("first", Some(&right)).unwrap() else { panic!("a linear layer") };
+    assert_eq!(input, InputQuantizer::Pixels);
+    let next = f32::from_bits(PIXELS.scale.to_bits() + 1);
+    for other in [Input { scale: next, ..right.clone() }, Input { zero_point: PIXELS.zero_point - 1, ..right.clone() }]
+    {
+        let error = first.pack("first", Some(&other)).unwrap_err();
+        assert!(matches!(error, PackError::OtherPixels { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.contains("first") && error.contains("0.0137") && error.contains("71"), "{error}");
+        assert!(error.contains("pixel_input"), "{error}");
+    }
+    let unfit = [
+        QuantizerConfig::activations(4),
+        QuantizerConfig { range: RangeMethod::Dorefa, ..QuantizerConfig::activations(8) },
+        QuantizerConfig { signed: true, fixed_zero_point: 0, ..image_quantizer() },
+    ];
+    for config in unfit {
+        let fits = config.signed;
+        let found = layer(&config).pack("first", Some(&right));
+        match found.unwrap_err() {
+            // Signed codes without a zero point are those of pixels whose 128 is 0.
+            PackError::OtherPixels { zero_point, .. } => assert!(fits && zero_point == 128),
+            error => assert!(!fits && matches!(error, PackError::NotPixels { .. }), "{error}"),
+        }
+    }
 }

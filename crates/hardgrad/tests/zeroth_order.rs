@@ -335,7 +335,7 @@ fn steps_are_those_of_each_range_method() {
     let step = |range| {
         let layer = layer();
         let largest = layer.weight.val().abs().max().into_scalar::<f32>();
-        let layer = layer.apply_reparameterization(QuantizeWeights::new(config(range)).unwrap());
+        let layer = QuantizeWeights::new(config(range)).unwrap().apply(layer).unwrap();
         // Quantisers work again after the recording. Plus 0: no negative zero.
         let hard = layer.weight.val().into_data();
         let codes: BTreeSet<u32> = hard.iter::<f32>().map(|value| (value + 0.0).to_bits()).collect();
@@ -393,7 +393,7 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn the_same_bytes_with_any_number_of_threads() {
     let layer = LinearConfig::new(300, 200).init(&Device::flex().autodiff());
-    let layer = layer.apply_reparameterization(QuantizeWeights::new(QuantizerConfig::weights(2)).unwrap());
+    let layer = QuantizeWeights::new(QuantizerConfig::weights(2)).unwrap().apply(layer).unwrap();
     let x = Tensor::<2>::ones([4, 300], &Device::flex());
     for method in [MethodName::Spsa, MethodName::Fogzo, MethodName::BiasCorrection] {
         let [one, two, three] = [1, 2, 3].map(|threads| {

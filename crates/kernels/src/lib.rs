@@ -16,6 +16,7 @@ pub mod categorical;
 mod channel_rows;
 pub mod coded;
 pub mod convolution;
+pub mod counts;
 pub mod dorefa;
 pub mod fake_quant;
 mod float_lanes;

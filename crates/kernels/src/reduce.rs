@@ -199,13 +199,13 @@ const TRIALS: usize = 100;
 /// ```text
 /// scale = argmin over s of sum (clamp(round(x/s), lowest, highest) s - x)^2
 /// ```
-/// 1 where `x` is all 0, so that the result is always a valid step.
-pub fn best_scale(x: &[f32], bounds: Bounds) -> f32 {
+/// None where nothing can set a step: no values, none but 0 that the bounds reach, or values that are not finite.
+pub fn best_scale(x: &[f32], bounds: Bounds) -> Option<f32> {
     let (low, high) = min_max(x);
     let part = |value: f32, bound: f32| if bound != 0.0 { value / bound } else { 0.0 };
     let widest = part(low, bounds.lowest).max(part(high, bounds.highest));
     if !(widest > 0.0 && widest.is_finite()) {
-        return 1.0;
+        return None;
     }
     let errors: Vec<(f64, f32)> = (1..=TRIALS)
         .into_par_iter()
@@ -215,7 +215,7 @@ pub fn best_scale(x: &[f32], bounds: Bounds) -> f32 {
         })
         .filter(|(_, scale)| *scale > 0.0)
         .collect();
-    errors.into_iter().fold((f64::INFINITY, widest), |best, trial| if trial.0 < best.0 { trial } else { best }).1
+    Some(errors.into_iter().fold((f64::INFINITY, widest), |best, trial| if trial.0 < best.0 { trial } else { best }).1)
 }
 
 multiversion! {
@@ -314,9 +314,19 @@ mod tests {
         // 2 bits the optimum lies near 1.0, at 4 bits near 0.335 and at 8 bits near 0.031 (Max 1960, table II).
         let x = normal(50_000);
         for (bits, low, high) in [(2, 0.9, 1.3), (4, 0.30, 0.37), (8, 0.026, 0.036)] {
-            let scale = best_scale(&x, Bounds::signed(bits));
+            let scale = best_scale(&x, Bounds::signed(bits)).unwrap();
             assert!((low..high).contains(&scale), "{bits} bits: {scale}");
         }
-        assert_eq!(best_scale(&[0.0; 5], Bounds::signed(4)), 1.0);
+    }
+
+    #[test]
+    fn values_without_a_range_have_no_best_scale() {
+        let without: [&[f32]; 6] =
+            [&[], &[0.0; 5], &[f32::NAN, 1.0], &[1.0, f32::NAN], &[f32::INFINITY, 1.0], &[1.0, f32::NEG_INFINITY]];
+        for x in without {
+            assert_eq!(best_scale(x, Bounds::signed(4)), None, "{x:?}");
+        }
+        assert_eq!(best_scale(&[-1.0, -2.0], Bounds::unsigned(4)), None);
+        assert!(best_scale(&[-1.0, -2.0], Bounds::signed(4)).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! A mask by learned scores: the values whose scores have the largest magnitudes stay.
 //!
 //! ```text
-//! m  = 1 on the n - int((1 - keep) n) largest abs(scores), else 0          y = x m
+//! m  = 1 on the n - floor((1 - keep) n) largest abs(scores), else 0        y = x m
 //! dx = G m                                                                 dscores = G x
 //! ```
 //! Sources: Ramanujan et al., "What's hidden in a randomly weighted neural network?" (edge-popup), CVPR 2020; Sanh et al.,
@@ -10,12 +10,13 @@
 use rayon::prelude::*;
 
 use crate::CHUNK;
+use crate::counts::share_of;
 use crate::simd::multiversion;
 use crate::slices::binary;
 
-/// How many of `count` values stay: count - int((1 - keep) count), the product in f64.
+/// How many of `count` values stay: count - floor((1 - keep) count), the product in f64 and guarded ([`share_of`]).
 pub fn kept(count: usize, keep: f64) -> usize {
-    count - ((1.0 - keep) * count as f64) as usize
+    count - share_of(count as u64, 1.0 - keep) as usize
 }
 
 /// `y` = `x` times `mask`; also the gradient with respect to `x`, from that of `y`.
@@ -56,6 +57,8 @@ mod tests {
     #[test]
     fn the_share_is_rounded_so_that_the_dropped_are_whole() {
         assert_eq!([kept(10, 0.3), kept(10, 1.0), kept(10, 0.0), kept(3, 0.5), kept(0, 0.5)], [3, 10, 0, 2, 0]);
+        // The floats 1 - 0.8 and 1 - 0.9 are a bit below 0.2 and 0.1.
+        assert_eq!([kept(5, 0.8), kept(10, 0.9)], [4, 9]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Which vector instructions the inner loops use.
 //!
 //! The level is found once, when the first loop runs. `HARDGRAD_SIMD=portable` (or `avx2`, `avx512`) lowers it, which tests
-//! use to show that all levels agree, and which helps to find a fault of one machine; any other word leaves it as it is.
+//! use to show that all levels agree, and which helps to find a fault of one machine; any other word leaves it as it is (the
+//! program refuses it).
 
 use std::sync::OnceLock;
 
@@ -16,16 +17,34 @@ pub enum Level {
     Avx512,
 }
 
+impl Level {
+    /// All levels, the least capable first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// The level of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+/// The environment variable that lowers the level.
+pub const VARIABLE: &str = "HARDGRAD_SIMD";
+
 /// The level that the loops of this process use.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
-        let wanted = match std::env::var("HARDGRAD_SIMD").as_deref() {
-            Ok("portable") => Level::Portable,
-            Ok("avx2") => Level::Avx2,
-            _ => Level::Avx512,
-        };
-        wanted.min(detected())
+        let wanted = std::env::var(VARIABLE).ok().and_then(|name| Level::by_name(&name));
+        wanted.unwrap_or(Level::Avx512).min(detected())
     })
 }
 

@@ -61,12 +61,41 @@ pub enum LabError {
         /// The run folder.
         path: PathBuf,
     },
+    /// A run whose model has no packed form.
+    #[error(
+        "{}: this run has no packed model (summary.json says why: {reason}); quantise what it names, or use `hardgrad eval`",
+        path.display()
+    )]
+    NotPacked {
+        /// The run folder.
+        path: PathBuf,
+        /// Why there is none.
+        reason: String,
+    },
+    /// Images that are not those with which a run was trained.
+    #[error("{name}: {file} is not the file with which this run was trained (its SHA-256 differs); {mend}")]
+    OtherData {
+        /// Name of the data set.
+        name: String,
+        /// The first file that differs.
+        file: String,
+        /// What to do.
+        mend: &'static str,
+    },
     /// A file of a run whose content is damaged or belongs elsewhere.
     #[error("{}: {problem}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong and how to mend it.
+        problem: String,
+    },
+    /// A file that another version of the program wrote.
+    #[error("{}: {problem}", path.display())]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version and the mend.
         problem: String,
     },
     /// The parameters of a file do not fit the network.
@@ -151,13 +180,28 @@ impl LabError {
     /// True where the caller asked for something that cannot be, false where something failed on the way.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Config(_) | Self::RunExists { .. } | Self::Usage(_) | Self::Objective(_) => true,
+            Self::Config(_) | Self::RunExists { .. } | Self::OtherData { .. } | Self::Usage(_) | Self::Objective(_) => {
+                true
+            }
+            Self::File(error) => matches!(error, FileError::Refused { .. }),
             Self::ZerothOrder(error) => !matches!(error, ZerothOrderError::NotFinite),
             // What a run meets on its way is a failure; names, settings and sizes are the caller's.
             Self::Estimator(error) => {
                 !matches!(error, CategoricalError::NotFinite { .. } | CategoricalError::CostShape { .. })
             }
-            _ => false,
+            Self::Picture { .. }
+            | Self::Data(_)
+            | Self::NotARun { .. }
+            | Self::Unfinished { .. }
+            | Self::NotPacked { .. }
+            | Self::Damaged { .. }
+            | Self::OtherVersion { .. }
+            | Self::Parameters { .. }
+            | Self::NotFinite { .. }
+            | Self::Pack(_)
+            | Self::Packed { .. }
+            | Self::NotIdentical { .. }
+            | Self::Threads { .. } => false,
         }
     }
 }

@@ -7,10 +7,13 @@ use hardgrad::parameters;
 use hardgrad::quantize::StepClock;
 use hardgrad_kernels::images::{self, Augmentation, ImageSize};
 use hardgrad_kernels::random::Random;
+use hardgrad_runtime::PackedModel;
 use serde::Serialize;
 
-use crate::data::{self, Images};
+use crate::config::ConfigError;
+use crate::data::{self, Dataset, Images};
 use crate::tensor_file::{MODEL_FORMAT, ModelDescription, TensorFile, to_parameters};
+use crate::train::Stage;
 use crate::{Config, ConvNet, LabError, NetworkShape, Run};
 
 /// Images that go through a network at once in evaluation.
@@ -19,6 +22,8 @@ const BATCH: usize = 250;
 /// How well a network classifies images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
+    /// Name of the data set.
+    pub data: String,
     /// Images classified.
     pub images: usize,
     /// Images classified correctly.
@@ -29,69 +34,162 @@ pub struct Evaluation {
     pub loss: f64,
     /// Accuracy of each class, by name; none where a class has no image.
     pub classes: Vec<(String, Option<f64>)>,
+    /// What a reader of these numbers must know.
+    pub notes: Vec<String>,
 }
 
-/// The accuracy of a run's model on the held-out images of its data (or of the data in another folder).
-pub fn evaluate_run(folder: &Path, data: Option<&Path>) -> Result<Evaluation, LabError> {
-    let run = Run::open(folder)?;
-    let config = run.config()?;
-    let (network, shape) = load_quantized(&run, &config)?;
-    let images = held_out(&config, data, &shape)?;
-    let (logits, _) = logits(&network, &images, &shape);
-    Ok(evaluation(&logits, &images.labels, &shape.class_names))
-}
-
-/// The held-out images of a run's data; fails where they do not have the size that the network takes.
-pub(crate) fn held_out(config: &Config, data: Option<&Path>, shape: &NetworkShape) -> Result<Images, LabError> {
-    let set = data::load(data.or(config.data_folder()))?;
-    let (found, expected) = ((set.test.height, set.test.width), (shape.height, shape.width));
-    if found != expected || set.class_names.len() > shape.class_names.len() {
-        return Err(LabError::Usage(format!(
-            "{}: images of {} x {} pixels in {} classes, the network takes {} x {} in {}; give the data it was trained on",
-            set.name,
-            found.0,
-            found.1,
-            set.class_names.len(),
-            expected.0,
-            expected.1,
-            shape.class_names.len()
-        )));
+/// The accuracy of the model of a run folder, or of a packed file, on held-out images: those of the run, or those in the folder
+/// `data`, which a packed file needs.
+pub fn evaluate(path: &Path, data: Option<&Path>) -> Result<Evaluation, LabError> {
+    if path.is_file() {
+        return evaluate_packed(path, data);
     }
-    Ok(set.test)
+    let run = Run::open(path)?;
+    let (network, model) = load_quantized(&run)?;
+    let HeldOut { name, images, notes } = model.held_out(&run, data)?;
+    let (logits, _) = logits(&network, &images, &model.shape);
+    Ok(evaluation(name, &logits, &images.labels, &model.shape.class_names, notes))
+}
+
+fn evaluate_packed(path: &Path, data: Option<&Path>) -> Result<Evaluation, LabError> {
+    let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
+    let packed = PackedModel::read(path).map_err(problem)?;
+    let Some(folder) = data else {
+        let path = path.display();
+        return Err(LabError::Usage(format!(
+            "{path}: a packed file does not name its images; give them with --data DIR"
+        )));
+    };
+    let set = data::load(Some(folder), false)?;
+    let input = &packed.input;
+    check_images(&set, (input.channels, input.height, input.width), &packed.class_names)?;
+    let notes = other_classes(&set, &packed.class_names).into_iter().collect();
+    let logits = packed.plan().and_then(|executor| executor.logits(&set.test.pixels)).map_err(problem)?;
+    Ok(evaluation(set.name, &logits, &set.test.labels, &packed.class_names, notes))
+}
+
+/// Held-out images.
+pub(crate) struct HeldOut {
+    /// Name of their set.
+    pub name: String,
+    /// The images.
+    pub images: Images,
+    /// What a reader of results on them must know.
+    pub notes: Vec<String>,
+}
+
+impl ModelDescription {
+    /// The held-out images of the run that holds this model, which must be those of its training still; or those in another
+    /// folder.
+    pub fn held_out(&self, run: &Run, data: Option<&Path>) -> Result<HeldOut, LabError> {
+        let set = match data {
+            Some(folder) => data::load(Some(folder), false)?,
+            // The checksums of the run take the place of the published ones.
+            None => data::load(run.config()?.data_folder().as_deref(), false)?,
+        };
+        check_images(&set, (1, self.shape.height, self.shape.width), &self.shape.class_names)?;
+        let mut notes = Vec::new();
+        if let Some(file) = self.data.first_difference(&set.identity) {
+            let (name, file) = (set.name.clone(), file.to_string());
+            if data.is_none() {
+                let mend = "put the old file back, or name the folder with --data to take it as other data";
+                return Err(LabError::OtherData { name, file, mend });
+            }
+            notes.push(format!("these images are not those of the run: {file} of {name} differs"));
+        }
+        notes.extend(other_classes(&set, &self.shape.class_names));
+        notes.extend(self.changed_settings(run));
+        Ok(HeldOut { name: set.name, images: set.test, notes })
+    }
+
+    /// What to say where `config.toml` is not what the model was trained with: its own settings count.
+    pub fn changed_settings(&self, run: &Run) -> Option<String> {
+        let path = run.config_path();
+        let text = match run.config() {
+            Ok(config) => format!("{} was changed", self.settings(config.clone()).first_difference(&config)?),
+            Err(problem) => problem.to_string(),
+        };
+        Some(format!("{}: {text}; the model's own settings were used", path.display()))
+    }
+
+    /// These settings, and where they say nothing those of `config`.
+    fn settings(&self, config: Config) -> Config {
+        Config {
+            recipe: self.recipe.clone(),
+            seed: self.seed,
+            model: self.model.clone(),
+            quantization: self.quantization.clone().unwrap_or(config.quantization),
+            ..config
+        }
+    }
+}
+
+/// Fails where a model cannot take the images of a set, or has no output for one of its classes.
+pub(crate) fn check_images(
+    set: &Dataset,
+    (channels, height, width): (usize, usize, usize),
+    class_names: &[String],
+) -> Result<(), LabError> {
+    let found = (1, set.test.height, set.test.width);
+    if found == (channels, height, width) && set.class_names.len() <= class_names.len() {
+        return Ok(());
+    }
+    Err(LabError::Usage(format!(
+        "{}: images of {} x {} pixels with 1 channel in {} classes, the model takes {height} x {width} with {channels} in {}; \
+         give the data it was trained on",
+        set.name,
+        found.1,
+        found.2,
+        set.class_names.len(),
+        class_names.len()
+    )))
+}
+
+/// What to say where the classes of a set are called otherwise than a model's.
+fn other_classes(set: &Dataset, class_names: &[String]) -> Option<String> {
+    let (ours, theirs) = class_names.iter().zip(&set.class_names).find(|(ours, theirs)| ours != theirs)?;
+    let name = &set.name;
+    Some(format!("{name} calls {theirs:?} what the model calls {ours:?}; classes were compared by their numbers"))
 }
 
 /// The network of a run after its quantised stage, ready for evaluation.
-pub(crate) fn load_quantized(run: &Run, config: &Config) -> Result<(ConvNet, NetworkShape), LabError> {
+pub(crate) fn load_quantized(run: &Run) -> Result<(ConvNet, ModelDescription), LabError> {
     let path = run.model_path();
-    if !path.is_file() {
-        return Err(LabError::Unfinished { path: run.folder().to_path_buf() });
+    let file = load_model(run, &path, Stage::Quantized)?;
+    let ModelDescription { seed, model, quantization, shape, .. } = &file.description;
+    let mut network = ConvNet::new(model, shape, *seed, &Device::flex());
+    if let Some(quantization) = quantization {
+        let clock = StepClock::default();
+        // A finished run is beyond any delay.
+        clock.set(u64::MAX);
+        network = network
+            .quantize(quantization, shape, &clock)
+            .map_err(|problem| ConfigError::Quantizer { key: "quantization", problem })?;
     }
-    let (file, shape) = load_model(&path)?;
-    let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex());
-    let clock = StepClock::default();
-    // A finished run is beyond any delay.
-    clock.set(u64::MAX);
-    let network = network
-        .quantize(&config.quantization, &shape, &clock)
-        .map_err(|problem| crate::config::ConfigError::Quantizer { key: "quantization", problem })?;
-    Ok((with_parameters(network, &file, &path)?, shape))
+    Ok((with_parameters(network, &file, &path)?, file.description))
 }
 
 /// The network of a run after its float stage, ready for evaluation.
-pub(crate) fn load_float(run: &Run, config: &Config) -> Result<(ConvNet, NetworkShape), LabError> {
+pub(crate) fn load_float(run: &Run) -> Result<(ConvNet, ModelDescription), LabError> {
     let path = run.float_model_path();
-    let (file, shape) = load_model(&path)?;
-    let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex());
-    Ok((with_parameters(network, &file, &path)?, shape))
+    let file = load_model(run, &path, Stage::Float)?;
+    let ModelDescription { seed, model, shape, .. } = &file.description;
+    let network = ConvNet::new(model, shape, *seed, &Device::flex());
+    Ok((with_parameters(network, &file, &path)?, file.description))
 }
 
-fn load_model(path: &Path) -> Result<(TensorFile<ModelDescription>, NetworkShape), LabError> {
-    let file = TensorFile::<ModelDescription>::read(path, "model file")?;
-    let damaged = |problem: &str| LabError::Damaged { path: path.to_path_buf(), problem: problem.to_string() };
-    if file.description.format != MODEL_FORMAT {
-        return Err(damaged("not a model file of this version of hardgrad; train again"));
+/// A model file of this stage whose description can be one.
+fn load_model(run: &Run, path: &Path, stage: Stage) -> Result<TensorFile<ModelDescription>, LabError> {
+    if !path.is_file() {
+        return Err(LabError::Unfinished { path: run.folder().to_path_buf() });
     }
-    let shape = file.description.shape.clone();
+    let file = TensorFile::<ModelDescription>::read(path, "model file", MODEL_FORMAT)?;
+    let damaged = |problem: &str| LabError::Damaged { path: path.to_path_buf(), problem: problem.to_string() };
+    let description = &file.description;
+    if description.stage != stage || description.quantization.is_some() != (stage == Stage::Quantized) {
+        return Err(damaged("it is the model of the other stage; put the run's own file back or train again"));
+    }
+    let shape = &description.shape;
     let sensible = (1..=4096).contains(&shape.height)
         && (1..=4096).contains(&shape.width)
         && (1..=65_536).contains(&shape.class_names.len())
@@ -100,7 +198,9 @@ fn load_model(path: &Path) -> Result<(TensorFile<ModelDescription>, NetworkShape
     if !sensible {
         return Err(damaged("its description of the images cannot be; copy it again or train again"));
     }
-    Ok((file, shape))
+    let settings = description.settings(Config::default());
+    settings.check().and_then(|()| shape.check(&settings, BATCH)).map_err(|problem| damaged(&problem.to_string()))?;
+    Ok(file)
 }
 
 fn with_parameters(network: ConvNet, file: &TensorFile<ModelDescription>, path: &Path) -> Result<ConvNet, LabError> {
@@ -141,8 +241,21 @@ pub(crate) fn best_classes(logits: &[f32], classes: usize) -> impl Iterator<Item
     logits.chunks(classes).map(|row| (0..row.len()).rev().max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0))
 }
 
-/// Accuracy and loss of these logits.
-pub(crate) fn evaluation(logits: &[f32], labels: &[u8], class_names: &[String]) -> Evaluation {
+/// Share of the images that these logits classify correctly, 0 to 1.
+pub(crate) fn accuracy(logits: &[f32], labels: &[u8], classes: usize) -> f64 {
+    let right =
+        best_classes(logits, classes).zip(labels).filter(|(found, label)| *found == usize::from(**label)).count();
+    right as f64 / labels.len().max(1) as f64
+}
+
+/// Accuracy and loss of these logits for the images of a set.
+pub(crate) fn evaluation(
+    data: String,
+    logits: &[f32],
+    labels: &[u8],
+    class_names: &[String],
+    notes: Vec<String>,
+) -> Evaluation {
     let mut seen = vec![[0usize; 2]; class_names.len()];
     for (found, &label) in best_classes(logits, class_names.len()).zip(labels) {
         seen[label as usize][0] += 1;
@@ -159,6 +272,7 @@ pub(crate) fn evaluation(logits: &[f32], labels: &[u8], class_names: &[String]) 
         .sum();
     let (images, correct) = seen.iter().fold((0, 0), |(images, correct), seen| (images + seen[0], correct + seen[1]));
     Evaluation {
+        data,
         images,
         correct,
         accuracy: correct as f64 / images.max(1) as f64,
@@ -168,5 +282,6 @@ pub(crate) fn evaluation(logits: &[f32], labels: &[u8], class_names: &[String]) 
             .zip(seen)
             .map(|(name, [images, correct])| (name.clone(), (images > 0).then(|| correct as f64 / images as f64)))
             .collect(),
+        notes,
     }
 }

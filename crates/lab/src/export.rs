@@ -2,12 +2,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use hardgrad_runtime::{Comparison, PackedModel, first_difference};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Images;
-use crate::evaluate::{held_out, load_quantized, logits};
+use crate::evaluate::{HeldOut, accuracy, load_quantized, logits};
+use crate::files::{self, FileError};
 use crate::network::packed_input;
-use crate::{ConvNet, LabError, NetworkShape, Run, files};
+use crate::{ConvNet, LabError, NetworkShape, Run};
 
 /// What an export wrote and proved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,41 +17,68 @@ pub struct Export {
     pub bytes: u64,
     /// Size of the run's `model.safetensors`, whose weights are float32.
     pub float_bytes: u64,
+    /// Name of the data set on which the two models were compared.
+    pub data: String,
     /// Held-out images whose outputs equal the trained model's to the last bit.
     pub identical: usize,
     /// Held-out images compared.
     pub images: usize,
+    /// Share of these images that the trained model and the packed one classify correctly, 0 to 1.
+    pub accuracy: ProofAccuracy,
+    /// What a reader of this must know.
+    pub notes: Vec<String>,
+}
+
+/// Accuracy on both sides of a proof: equal outputs of a wrong model would show here.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProofAccuracy {
+    /// Of the trained model.
+    pub trained: f64,
+    /// Of the packed file.
+    pub packed: f64,
 }
 
 /// Packs a run's model, compares it with the trained one on all held-out images, and writes it to `out` if every output is
 /// identical.
 pub fn export_run(folder: &Path, out: &Path, data: Option<&Path>, force: bool) -> Result<Export, LabError> {
-    if !force && std::fs::symlink_metadata(out).is_ok() {
+    // Devices and pipes have no content to replace.
+    let exists = std::fs::metadata(out).is_ok_and(|found| found.is_file() || found.is_dir());
+    if !force && exists {
         let out = out.display();
         return Err(LabError::Usage(format!(
             "{out}: the file exists; choose another --out or replace it with --force"
         )));
     }
     let run = Run::open(folder)?;
-    if run.owns(out) {
-        let out = out.display();
-        return Err(LabError::Usage(format!("{out}: the run itself needs this file; choose another --out")));
+    // Its own packed file may be made again.
+    if !run.is_packed_path(out) {
+        files::check_output(out)?;
     }
-    let config = run.config()?;
-    let (network, shape) = load_quantized(&run, &config)?;
-    let images = held_out(&config, data, &shape)?;
-    let packed = pack(&network, &shape, out)?;
-    let (trained, _) = logits(&network, &images, &shape);
-    let proof = verify(&packed, &trained, &images, &shape, out)?;
-    files::write_atomically(out, &packed)?;
-    let float_bytes = files::read(&run.model_path())?.len() as u64;
-    Ok(Export { bytes: packed.len() as u64, float_bytes, identical: proof.identical, images: images.len() })
+    let (network, model) = load_quantized(&run)?;
+    let HeldOut { name, images, notes } = model.held_out(&run, data)?;
+    let packed = pack(&network, &model.shape, out)?;
+    let (trained, _) = logits(&network, &images, &model.shape);
+    let proof = verify(&packed, &trained, &images, &model.shape, out)?;
+    files::write(out, &packed)?;
+    let path = run.model_path();
+    let float_bytes = std::fs::metadata(&path).map_err(|cause| FileError::new(&path, "reading", cause))?.len();
+    Ok(Export {
+        bytes: packed.len() as u64,
+        float_bytes,
+        data: name,
+        identical: proof.identical,
+        images: images.len(),
+        accuracy: proof.accuracy,
+        notes,
+    })
 }
 
 /// The packed file of a network; `path` is for errors.
 pub(crate) fn pack(network: &ConvNet, shape: &NetworkShape, path: &Path) -> Result<Vec<u8>, LabError> {
     let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
-    let model = PackedModel::new(packed_input(shape), shape.class_names.clone(), network.pack()?).map_err(problem)?;
+    let input = packed_input(shape);
+    let layers = network.pack(&input)?;
+    let model = PackedModel::new(input, shape.class_names.clone(), layers).map_err(problem)?;
     model.to_bytes().map_err(problem)
 }
 
@@ -61,6 +89,8 @@ const WARM_UP: usize = 100;
 pub(crate) struct Proof {
     /// Images with identical outputs: all of them.
     pub identical: usize,
+    /// How many of them each side classifies correctly.
+    pub accuracy: ProofAccuracy,
     /// Seconds in which the packed model classified all images.
     pub seconds: f64,
 }
@@ -81,9 +111,11 @@ pub(crate) fn verify(
     let begin = Instant::now();
     let found = executor.logits(&images.pixels).map_err(problem)?;
     let seconds = begin.elapsed().as_secs_f64();
+    let accuracy = |logits: &[f32]| accuracy(logits, &images.labels, shape.class_names.len());
+    let accuracy = ProofAccuracy { trained: accuracy(trained), packed: accuracy(&found) };
     let Comparison { identical_rows, total_rows, first } = first_difference(trained, &found, shape.class_names.len());
     match first {
-        None => Ok(Proof { identical: identical_rows, seconds }),
+        None => Ok(Proof { identical: identical_rows, accuracy, seconds }),
         Some(first) => Err(LabError::NotIdentical {
             different: total_rows - identical_rows,
             total: total_rows,

@@ -3,8 +3,11 @@ use std::path::Path;
 use hardgrad_runtime::{LayerSummary, PackedModel};
 use serde::Serialize;
 
+use crate::config::{ModelConfig, QuantizationConfig};
+use crate::data::{self, DataIdentity};
 use crate::evaluate::load_quantized;
 use crate::export::pack;
+use crate::tensor_file::ModelDescription;
 use crate::{LabError, Run, files};
 
 /// What a packed model consists of.
@@ -24,20 +27,40 @@ pub struct Inspection {
     pub compression: f64,
     /// Multiplications with addition for one image.
     pub multiply_accumulates: u64,
+    /// What only a run folder knows.
+    pub training: Option<Training>,
+}
+
+/// How the model of a run was trained, by its model file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Training {
+    /// Name of the recipe.
+    pub recipe: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The network.
+    pub model: ModelConfig,
+    /// Its quantisers.
+    pub quantization: Option<QuantizationConfig>,
+    /// The files of the images, with their checksums.
+    pub data: DataIdentity,
+    /// What became of these images: unchanged, changed or gone; and whether `config.toml` was changed.
+    pub notes: Vec<String>,
 }
 
 /// Inspects a packed file, or packs the model of a run folder in memory and inspects that.
 pub fn inspect(path: &Path) -> Result<Inspection, LabError> {
     let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
-    let (model, bytes) = if path.is_dir() {
+    let (model, bytes, training) = if path.is_dir() {
         let run = Run::open(path)?;
-        let (network, shape) = load_quantized(&run, &run.config()?)?;
-        let bytes = pack(&network, &shape, path)?;
-        (PackedModel::from_bytes(&bytes).map_err(problem)?, bytes.len() as u64)
+        let (network, description) = load_quantized(&run)?;
+        let bytes = pack(&network, &description.shape, path)?;
+        let training = training(&run, description);
+        (PackedModel::from_bytes(&bytes).map_err(problem)?, bytes.len() as u64, Some(training))
     } else {
         let model = PackedModel::read(path).map_err(problem)?;
         let size = std::fs::metadata(path).map_err(|cause| files::FileError::new(path, "reading", cause))?.len();
-        (model, size)
+        (model, size, None)
     };
     let layers = model.summary();
     let parameters = layers.iter().map(|layer| layer.parameters).sum();
@@ -51,5 +74,19 @@ pub fn inspect(path: &Path) -> Result<Inspection, LabError> {
         compression: float_bytes as f64 / bytes as f64,
         multiply_accumulates: layers.iter().map(|layer| layer.multiply_accumulates).sum(),
         layers,
+        training,
     })
+}
+
+fn training(run: &Run, description: ModelDescription) -> Training {
+    let images = match run.config().and_then(|config| Ok(data::load(config.data_folder().as_deref(), false)?)) {
+        Ok(set) => match description.data.first_difference(&set.identity) {
+            None => "the images are those of the training still".to_string(),
+            Some(file) => format!("the images are not those of the training any more: {file} differs"),
+        },
+        Err(problem) => format!("the images of the training are gone: {problem}"),
+    };
+    let notes = [Some(images), description.changed_settings(run)].into_iter().flatten().collect();
+    let ModelDescription { recipe, seed, model, quantization, data, .. } = description;
+    Training { recipe, seed, model, quantization, data, notes }
 }

@@ -1,7 +1,7 @@
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use hardgrad::diagnose::{WeightCodes, weight_codes};
+use hardgrad::diagnose::{Vanishing, WeightCodes, vanishing, weight_codes};
 use hardgrad::layers::{
     BatchNorm, BatchNormConfig, PackError, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig,
 };
@@ -44,11 +44,13 @@ const MAX_PARAMETERS: u64 = 1 << 28;
 const MAX_VALUES: u64 = 1 << 31;
 
 impl NetworkShape {
-    /// Fails where a network of these settings would not fit into memory, or a quantised sum not into 32 bits.
-    pub(crate) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+    /// Fails where a network of these settings would not fit into memory with so many training images, or a quantised sum not
+    /// into 32 bits.
+    pub(crate) fn check(&self, config: &Config, train_images: usize) -> Result<(), ConfigError> {
         let ModelConfig { channels, kernel_size, hidden } = &config.model;
         let quantization = &config.quantization;
-        let images = config.training.batch_size.max(quantization.calibration_images) as u64;
+        // Neither a batch nor a sample is larger than the set.
+        let images = config.training.batch_size.max(quantization.calibration_images).min(train_images) as u64;
         let taps = (kernel_size * kernel_size) as u64;
         // For each layer: products of one output, outputs, values it gives for one image.
         let (mut height, mut width) = (self.height as u64, self.width as u64);
@@ -200,66 +202,89 @@ impl ConvNet {
     }
 
     /// Sets the activation ranges from a sample of images `[batch, 1, height, width]`, layer by layer: each sees what the
-    /// quantised layers before it give. `weights` tells whether the weights still have the scale that batch norm knows.
-    pub fn calibrate(&mut self, images: Tensor<4>, weights: RangeMethod) {
+    /// quantised layers before it give. `weights` tells whether the weights still have the scale that batch norm knows. Gives the
+    /// layers whose range stays as it was, with the reason.
+    pub fn calibrate(&mut self, images: Tensor<4>, weights: RangeMethod) -> Vec<(String, QuantizeError)> {
+        let mut problems = Vec::new();
+        let mut note = |layer: String, result: Result<(), QuantizeError>| {
+            problems.extend(result.err().map(|problem| (layer, problem)));
+        };
         let mut x = images;
-        for block in &mut self.blocks {
-            block.convolution.calibrate(&x);
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            note(format!("blocks.{index}.convolution"), block.convolution.calibrate(&x));
             if weights == RangeMethod::Dorefa {
                 // DoReFa stretches weights to -1..1.
-                block.norm.calibrate(&block.convolution.forward(x.clone()));
+                note(format!("blocks.{index}.norm"), block.norm.calibrate(&block.convolution.forward(x.clone())));
             }
             x = block.forward(x);
         }
         let mut x: Tensor<2> = x.flatten(1, 3);
-        for layer in &mut self.hidden {
-            layer.calibrate(&x);
+        for (index, layer) in self.hidden.iter_mut().enumerate() {
+            note(format!("hidden.{index}"), layer.calibrate(&x));
             x = relu(layer.forward(x));
         }
-        self.output.calibrate(&x);
+        note("output".to_string(), self.output.calibrate(&x));
+        problems
     }
 
     /// The codes of all quantised weights.
     pub(crate) fn weight_codes(&self) -> Vec<WeightCodes> {
+        self.of_weights(weight_codes, weight_codes)
+    }
+
+    /// The weights that have channels whose quantised values say nothing any more of the weights.
+    pub(crate) fn vanishing(&self) -> Vec<Vanishing> {
+        self.of_weights(vanishing, vanishing).into_iter().filter(|found| found.channels > 0).collect()
+    }
+
+    /// What a function gives for the weights of all layers, by their names.
+    fn of_weights<T>(
+        &self,
+        of_convolution: impl Fn(&str, &Param<Tensor<4>>) -> Option<T>,
+        of_linear: impl Fn(&str, &Param<Tensor<2>>) -> Option<T>,
+    ) -> Vec<T> {
         let blocks = self.blocks.iter().enumerate().map(|(index, block)| {
-            weight_codes(&format!("blocks.{index}.convolution.weight"), &block.convolution.weight)
+            of_convolution(&format!("blocks.{index}.convolution.weight"), &block.convolution.weight)
         });
         let hidden = self
             .hidden
             .iter()
             .enumerate()
-            .map(|(index, layer)| weight_codes(&format!("hidden.{index}.weight"), &layer.weight));
-        blocks.chain(hidden).chain([weight_codes("output.weight", &self.output.weight)]).flatten().collect()
+            .map(|(index, layer)| of_linear(&format!("hidden.{index}.weight"), &layer.weight));
+        blocks.chain(hidden).chain([of_linear("output.weight", &self.output.weight)]).flatten().collect()
     }
 
-    /// Calls `visit` with the quantiser of each layer's input and that input, in the network's order;
-    /// the images are plain.
-    pub(crate) fn visit_inputs(&self, images: Tensor<4>, visit: &mut dyn FnMut(&Quantizer, Tensor<1>)) {
+    /// Calls `visit` with the name of each layer, the quantiser of its input and that input, in the network's order; the images
+    /// are plain.
+    pub(crate) fn visit_inputs(&self, images: Tensor<4>, visit: &mut dyn FnMut(&str, &Quantizer, Tensor<1>)) {
         let plain = self.clone().valid();
-        let mut see = |quantizer: &Option<Quantizer>, x: Tensor<1>| {
+        let mut see = |layer: &str, quantizer: &Option<Quantizer>, x: Tensor<1>| {
             if let Some(quantizer) = quantizer.as_ref().filter(|quantizer| quantizer.is_active()) {
-                visit(quantizer, x);
+                visit(layer, quantizer, x);
             }
         };
         let mut x = images;
-        for block in &plain.blocks {
-            see(&block.convolution.input_quantizer, x.clone().flatten(0, 3));
+        for (index, block) in plain.blocks.iter().enumerate() {
+            let layer = format!("blocks.{index}.convolution");
+            see(&layer, &block.convolution.input_quantizer, x.clone().flatten(0, 3));
             x = block.forward(x);
         }
         let mut x: Tensor<2> = x.flatten(1, 3);
-        for layer in &plain.hidden {
-            see(&layer.input_quantizer, x.clone().flatten(0, 1));
+        for (index, layer) in plain.hidden.iter().enumerate() {
+            see(&format!("hidden.{index}"), &layer.input_quantizer, x.clone().flatten(0, 1));
             x = relu(layer.forward(x));
         }
-        see(&plain.output.input_quantizer, x.flatten(0, 1));
+        see("output", &plain.output.input_quantizer, x.flatten(0, 1));
     }
 
-    /// The layers of the packed model.
-    pub fn pack(&self) -> Result<Vec<Layer>, PackError> {
+    /// The layers of the packed model, which takes images in the format `input`.
+    pub fn pack(&self, input: &Input) -> Result<Vec<Layer>, PackError> {
         let mut layers: Vec<Layer> = Vec::new();
+        // The first layer reads the pixels.
+        let mut pixels = Some(input);
         for (index, block) in self.blocks.iter().enumerate() {
             let name = |part: &str| format!("blocks.{index}.{part}");
-            let convolution = block.convolution.pack(&name("convolution"), index == 0)?;
+            let convolution = block.convolution.pack(&name("convolution"), pixels.take())?;
             layers.push(Layer { name: name("convolution"), kind: convolution });
             layers.push(Layer { name: name("norm"), kind: block.norm.pack() });
             if block.pool {
@@ -270,12 +295,11 @@ impl ConvNet {
         layers.push(Layer { name: "flatten".into(), kind: LayerKind::Flatten });
         for (index, layer) in self.hidden.iter().enumerate() {
             let name = format!("hidden.{index}");
-            let kind = layer.pack(&name, self.blocks.is_empty() && index == 0)?;
+            let kind = layer.pack(&name, pixels.take())?;
             layers.push(Layer { name: name.clone(), kind });
             layers.push(Layer { name: format!("{name}.relu"), kind: LayerKind::Relu });
         }
-        let only = self.blocks.is_empty() && self.hidden.is_empty();
-        layers.push(Layer { name: "output".into(), kind: self.output.pack("output", only)? });
+        layers.push(Layer { name: "output".into(), kind: self.output.pack("output", pixels.take())? });
         Ok(layers)
     }
 }

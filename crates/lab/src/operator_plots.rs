@@ -12,15 +12,21 @@ use crate::{LabError, files};
 
 /// A function of one variable, and where to draw it.
 struct Function {
-    name: &'static str,
-    title: &'static str,
+    /// Of its file.
+    name: String,
+    title: String,
     from: f64,
     to: f64,
-    apply: fn(Tensor<1>) -> Tensor<1>,
+    apply: Box<dyn Fn(Tensor<1>) -> Tensor<1>>,
 }
 
-const fn function(name: &'static str, title: &'static str, range: f64, apply: fn(Tensor<1>) -> Tensor<1>) -> Function {
-    Function { name, title, from: -range, to: range, apply }
+fn function(
+    name: impl Into<String>,
+    title: impl Into<String>,
+    range: f64,
+    apply: impl Fn(Tensor<1>) -> Tensor<1> + 'static,
+) -> Function {
+    Function { name: name.into(), title: title.into(), from: -range, to: range, apply: Box::new(apply) }
 }
 
 fn row(x: Tensor<1>) -> Tensor<2> {
@@ -28,64 +34,60 @@ fn row(x: Tensor<1>) -> Tensor<2> {
     x.reshape([count, 1])
 }
 
-static FUNCTIONS: [Function; 24] = [
-    function("round", "round", 3.0, ops::round),
-    function("sign_identity", "sign, identity", 2.0, |x| ops::sign(x, Surrogate::Identity)),
-    function("sign_clipped", "sign, clipped", 2.0, |x| ops::sign(x, Surrogate::Clipped)),
-    function("sign_relu", "sign, relu", 2.0, |x| ops::sign(x, Surrogate::Relu)),
-    function("sign_approx_sign", "sign, approx_sign", 2.0, |x| ops::sign(x, Surrogate::ApproxSign)),
-    function("sign_tanh", "sign, tanh", 2.0, |x| ops::sign(x, Surrogate::Tanh)),
-    function("sign_swish_sign", "sign, swish_sign with beta 5", 2.0, |x| {
-        ops::sign(x, Surrogate::SwishSign { beta: 5.0 })
-    }),
-    function("sign_ede", "sign, ede with t 3", 2.0, |x| ops::sign(x, Surrogate::Ede { t: 3.0 })),
-    function("fake_quant_clipped", "fake_quant, 3 bits, scale 0.5, clipped", 3.0, |x| {
-        ops::fake_quant(x, &[0.5], &[Bounds::signed(3)], None, Rule::Clipped)
-    }),
-    function("fake_quant_identity", "fake_quant, 3 bits, scale 0.5, identity", 3.0, |x| {
-        ops::fake_quant(x, &[0.5], &[Bounds::signed(3)], None, Rule::Identity)
-    }),
-    function("lsq", "lsq, 3 bits, scale 0.5", 3.0, |x| {
-        ops::lsq(x, Tensor::from_floats([0.5], &Device::flex()), Bounds::signed(3), None)
-    }),
-    function("pact", "pact, 2 bits, alpha 1.5", 3.0, |x| ops::pact(x, Tensor::from_floats([1.5], &Device::flex()), 2)),
-    function("dorefa_activation", "dorefa_activation, 2 bits", 2.0, |x| ops::dorefa_activation(x, 2)),
-    function("dorefa_weight", "dorefa_weight, 2 bits", 2.0, |x| ops::dorefa_weight(x, 2)),
-    function("magnitude_aware_sign", "magnitude_aware_sign (mean magnitude 1)", 2.0, ops::magnitude_aware_sign),
-    function("ternary_twn", "ternary_twn (mean magnitude 1)", 2.0, ops::ternary_twn),
-    function("ternary_absmean", "ternary_absmean (mean magnitude 1)", 2.0, ops::ternary_absmean),
-    function("quantized_relu_identity", "quantized_relu, 2 bits, alpha 0.5, identity", 2.5, |x| {
-        ops::quantized_relu(x, 0.5, 2, ReluSurrogate::Identity)
-    }),
-    function("quantized_relu_clipped_relu", "quantized_relu, 2 bits, alpha 0.5, clipped_relu", 2.5, |x| {
-        ops::quantized_relu(x, 0.5, 2, ReluSurrogate::ClippedRelu)
-    }),
-    function("threshold_mask", "threshold_mask, threshold 0.5", 2.0, |x| {
-        threshold_mask(x, Tensor::from_floats([0.5], &Device::flex()), Surrogate::Identity)
-    }),
-    function("soft_threshold", "soft_threshold, sigmoid(s) = 0.5", 2.0, |x| {
-        soft_threshold(x, Tensor::from_floats([0.0], &Device::flex()))
-    }),
-    function("hard_concrete", "hard_concrete, u = 0.5", 4.0, |x| {
-        let uniform = x.clone().inner().zeros_like() + 0.5;
-        hard_concrete(x, uniform, HardConcrete::default())
-    }),
-    function("fsq", "fsq, 5 levels", 4.0, |x| {
-        let y = codebook::fsq(row(x), &[5]).quantized;
-        let count = y.dims()[0];
-        y.reshape([count])
-    }),
-    Function {
-        name: "bernoulli_edges",
-        title: "bernoulli_edges, u = 0.5",
-        from: 0.0,
-        to: 1.0,
-        apply: |x| {
+fn one(value: f32) -> Tensor<1> {
+    Tensor::from_floats([value], &Device::flex())
+}
+
+/// All scalar operators, with each surrogate and rule that they can have.
+fn functions() -> Vec<Function> {
+    let signs = Surrogate::ALL.iter().map(|&surrogate| {
+        let sharpness = surrogate.sharpness().map(|sharpness| format!(" with {} {}", sharpness.key, sharpness.value));
+        let (name, sharpness) = (surrogate.name(), sharpness.unwrap_or_default());
+        function(format!("sign_{name}"), format!("sign, {name}{sharpness}"), 2.0, move |x| ops::sign(x, surrogate))
+    });
+    let fake_quants = Rule::ALL.iter().map(|&rule| {
+        let name = rule.name();
+        function(format!("fake_quant_{name}"), format!("fake_quant, 3 bits, scale 0.5, {name}"), 3.0, move |x| {
+            ops::fake_quant(x, &[0.5], &[Bounds::signed(3)], None, rule)
+        })
+    });
+    let quantized_relus = ReluSurrogate::ALL.iter().map(|&surrogate| {
+        let name = surrogate.name();
+        let title = format!("quantized_relu, 2 bits, alpha 0.5, {name}");
+        function(format!("quantized_relu_{name}"), title, 2.5, move |x| ops::quantized_relu(x, 0.5, 2, surrogate))
+    });
+    let others = [
+        function("round", "round", 3.0, ops::round),
+        function("lsq", "lsq, 3 bits, scale 0.5", 3.0, |x| ops::lsq(x, one(0.5), Bounds::signed(3), None)),
+        function("pact", "pact, 2 bits, alpha 1.5", 3.0, |x| ops::pact(x, one(1.5), 2)),
+        function("dorefa_activation", "dorefa_activation, 2 bits", 2.0, |x| ops::dorefa_activation(x, 2)),
+        function("dorefa_weight", "dorefa_weight, 2 bits", 2.0, |x| ops::dorefa_weight(x, 2)),
+        function("magnitude_aware_sign", "magnitude_aware_sign (mean magnitude 1)", 2.0, ops::magnitude_aware_sign),
+        function("ternary_twn", "ternary_twn (mean magnitude 1)", 2.0, ops::ternary_twn),
+        function("ternary_absmean", "ternary_absmean (mean magnitude 1)", 2.0, ops::ternary_absmean),
+        function("threshold_mask", "threshold_mask, threshold 0.5", 2.0, |x| {
+            threshold_mask(x, one(0.5), Surrogate::Identity)
+        }),
+        function("soft_threshold", "soft_threshold, sigmoid(s) = 0.5", 2.0, |x| soft_threshold(x, one(0.0))),
+        function("hard_concrete", "hard_concrete, u = 0.5", 4.0, |x| {
             let uniform = x.clone().inner().zeros_like() + 0.5;
-            graph::bernoulli_edges(x, uniform)
+            hard_concrete(x, uniform, HardConcrete::default())
+        }),
+        function("fsq", "fsq, 5 levels", 4.0, |x| {
+            let y = codebook::fsq(row(x), &[5]).quantized;
+            let count = y.dims()[0];
+            y.reshape([count])
+        }),
+        Function {
+            from: 0.0,
+            ..function("bernoulli_edges", "bernoulli_edges, u = 0.5", 1.0, |x| {
+                let uniform = x.clone().inner().zeros_like() + 0.5;
+                graph::bernoulli_edges(x, uniform)
+            })
         },
-    },
-];
+    ];
+    signs.chain(fake_quants).chain(quantized_relus).chain(others).collect()
+}
 
 /// Points of a curve; even, so that no point lies on a jump at a round number.
 const POINTS: usize = 4_000;
@@ -96,12 +98,13 @@ const POINTS: usize = 4_000;
 /// If a file cannot be written or a picture cannot be drawn.
 pub fn write_operator_plots(folder: &Path) -> Result<usize, LabError> {
     files::create_folder(folder)?;
-    for function in &FUNCTIONS {
+    let functions = functions();
+    for function in &functions {
         let path = folder.join(format!("{}.svg", function.name));
         let svg = draw(function).map_err(|problem| LabError::Picture { path: path.clone(), problem })?;
-        files::write_atomically(&path, svg.as_bytes())?;
+        files::write(&path, svg.as_bytes())?;
     }
-    Ok(FUNCTIONS.len())
+    Ok(functions.len())
 }
 
 fn draw(function: &Function) -> Result<String, String> {
@@ -114,7 +117,7 @@ fn draw(function: &Function) -> Result<String, String> {
     let y: Vec<f64> = y.inner().into_data().iter::<f64>().collect();
     let slope: Vec<f64> = gradient.map_or(vec![0.0; POINTS], |gradient| gradient.into_data().iter::<f64>().collect());
     let pretended = pretended(&y, &slope, step);
-    let forward = Panel::new(function.title, "x", "y")
+    let forward = Panel::new(function.title.as_str(), "x", "y")
         .with(branches("hard function", &x, &y))
         .with(Series::line("what the backward pass takes it for", pairs(&x, &pretended)).style(Style::Dashed));
     let backward = Panel::new("backward", "x", "dy/dx").with(branches("derivative used", &x, &slope));

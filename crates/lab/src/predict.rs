@@ -1,10 +1,13 @@
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use hardgrad_runtime::PackedModel;
+use hardgrad_runtime::{PackedError, PackedModel};
 use serde::Serialize;
 
+use crate::config::path_text;
 use crate::data::{self, Images};
-use crate::{LabError, Run};
+use crate::evaluate::{check_images, load_quantized};
+use crate::{LabError, Run, Summary, files};
 
 /// What a packed model says of one image.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,40 +20,91 @@ pub struct Prediction {
 
 /// The class probabilities of images by a packed model, or by that of a run folder.
 ///
-/// An image is the path of a PNG file, `PATH:INDEX` for an image of an IDX file, or a number: an image of the held-out set
-/// in `data` (the embedded set without it).
-pub fn predict(model: &Path, images: &[String], data: Option<&Path>) -> Result<Vec<Prediction>, LabError> {
-    let file = if model.is_dir() { Run::open(model)?.packed_path() } else { model.to_path_buf() };
+/// An image is the path of a PNG file, `PATH:INDEX` for an image of an IDX file, or a number: a held-out image of the set in
+/// `data`, or of the run's own. A packed file knows no set, so that numbers want `data`.
+pub fn predict(model: &Path, images: &[OsString], data: Option<&Path>) -> Result<Vec<Prediction>, LabError> {
+    let run = model.is_dir().then(|| Run::open(model)).transpose()?;
+    let file = run.as_ref().map_or_else(|| Ok(model.to_path_buf()), packed_path)?;
     let problem = |problem| LabError::Packed { path: file.clone(), problem };
     let packed = PackedModel::read(&file).map_err(problem)?;
     let executor = packed.plan().map_err(problem)?;
     let size = (packed.input.channels, packed.input.height, packed.input.width);
-    let numbered = images.iter().any(|image| image.parse::<usize>().is_ok());
-    let held_out = numbered.then(|| data::load(data)).transpose()?.map(|set| set.test);
+    let numbered = images.iter().find(|image| number(image).is_some());
+    let held_out = match (numbered, data, &run) {
+        (None, _, _) => None,
+        (Some(_), Some(folder), _) => {
+            let set = data::load(Some(folder), false)?;
+            check_images(&set, size, &packed.class_names)?;
+            Some(set.test)
+        }
+        (Some(_), None, Some(run)) => Some(load_quantized(run)?.1.held_out(run, None)?.images),
+        (Some(image), None, None) => {
+            let (image, file) = (image.display(), file.display());
+            return Err(LabError::Usage(format!(
+                "{image}: a number is a held-out image, and {file} does not say of which set; give it with --data DIR"
+            )));
+        }
+    };
     let mut pixels = Vec::new();
     for image in images {
         pixels.extend(read_image(image, size, held_out.as_ref())?);
     }
-    let probabilities = executor.predict(&pixels).map_err(problem)?;
+    let probabilities = executor.predict(&pixels).map_err(|failure| match failure {
+        PackedError::NotFinite { image, .. } => {
+            let name = images[image].display();
+            LabError::Usage(format!("{name}: {} gives values that are not finite for this image; its scales are too large, export the model again", file.display()))
+        }
+        other => problem(other),
+    })?;
     let classes = packed.class_names.len();
     let predictions = images.iter().zip(probabilities.chunks(classes)).map(|(image, probabilities)| {
         let mut classes: Vec<(String, f32)> =
             packed.class_names.iter().cloned().zip(probabilities.iter().copied()).collect();
         classes.sort_by(|a, b| b.1.total_cmp(&a.1));
-        Prediction { image: image.clone(), classes }
+        Prediction { image: image.to_string_lossy().into_owned(), classes }
     });
     Ok(predictions.collect())
 }
 
-fn read_image(name: &str, size: (usize, usize, usize), held_out: Option<&Images>) -> Result<Vec<u8>, LabError> {
-    if let (Ok(index), Some(images)) = (name.parse::<usize>(), held_out) {
-        return pick(&images.pixels, (1, images.height, images.width), index, size, name);
+/// The packed file of a run that has one.
+fn packed_path(run: &Run) -> Result<PathBuf, LabError> {
+    let (packed, path) = (run.packed_path(), run.folder().to_path_buf());
+    if packed.exists() {
+        return Ok(packed);
     }
-    if let Some((file, index)) = name.rsplit_once(':').and_then(|(file, index)| Some((file, index.parse().ok()?))) {
-        let (pixels, height, width) = data::read_idx_images(&PathBuf::from(file))?;
-        return pick(&pixels, (1, height, width), index, size, name);
+    // The summary is written last, and says why there is no packed file.
+    let summary = files::read(&run.summary_path()).ok().and_then(|json| serde_json::from_slice::<Summary>(&json).ok());
+    Err(match summary.and_then(|summary| summary.not_packed) {
+        Some(reason) => LabError::NotPacked { path, reason },
+        None => LabError::Unfinished { path },
+    })
+}
+
+fn number(image: &OsStr) -> Option<usize> {
+    image.to_str()?.parse().ok()
+}
+
+fn read_image(name: &OsStr, size: (usize, usize, usize), held_out: Option<&Images>) -> Result<Vec<u8>, LabError> {
+    let text = name.to_string_lossy();
+    if let (Some(index), Some(images)) = (number(name), held_out) {
+        return pick(&images.pixels, (1, images.height, images.width), index, size, &text);
+    }
+    if let Some((file, index)) = file_and_index(name) {
+        let (pixels, height, width) = data::read_idx_images(&file)?;
+        return pick(&pixels, (1, height, width), index, size, &text);
+    }
+    if data::is_idx(Path::new(name)) {
+        return Err(LabError::Usage(format!("{text}: an IDX file holds many images; name one of them as {text}:0")));
     }
     Ok(data::read_png(Path::new(name), size)?)
+}
+
+/// The two sides of `FILE:INDEX`, where the file's name may have any bytes.
+fn file_and_index(name: &OsStr) -> Option<(PathBuf, usize)> {
+    let bytes = name.as_encoded_bytes();
+    let colon = bytes.iter().rposition(|byte| *byte == b':')?;
+    let index = std::str::from_utf8(&bytes[colon + 1..]).ok()?.parse().ok()?;
+    Some((PathBuf::from(path_text::os_string(bytes[..colon].to_vec())), index))
 }
 
 fn pick(

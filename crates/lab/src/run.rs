@@ -1,16 +1,19 @@
-use std::fs::{self, File, TryLockError};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, FileError};
+use crate::config::path_text;
+use crate::export::ProofAccuracy;
+use crate::files::{self, Claim, FileError};
 use crate::{Config, LabError};
 
 /// A folder that one execution of a recipe fills.
 ///
 /// | file | content |
 /// |---|---|
-/// | `config.toml` | every setting |
+/// | `config.toml` | every setting, as training started; the model files hold their own |
 /// | `metrics.csv` | a row an epoch |
 /// | `checkpoints/` | what `--resume` continues from |
 /// | `float.safetensors` | the network after the float stage |
@@ -24,12 +27,33 @@ pub struct Run {
 }
 
 impl Run {
+    const CONFIG: &str = "config.toml";
+    const METRICS: &str = "metrics.csv";
+    const SUMMARY: &str = "summary.json";
+    const CURVE: &str = "curve.svg";
+    const FLOAT_MODEL: &str = "float.safetensors";
+    const MODEL: &str = "model.safetensors";
+    const PACKED: &str = "model.packed.safetensors";
+    pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
+    /// The files of a run, besides its checkpoints.
+    pub(crate) const FILES: [&str; 8] = [
+        Self::CONFIG,
+        Self::METRICS,
+        Self::SUMMARY,
+        Self::CURVE,
+        Self::FLOAT_MODEL,
+        Self::MODEL,
+        Self::PACKED,
+        Claim::NAME,
+    ];
+
     /// Opens a run that exists.
     pub fn open(folder: &Path) -> Result<Self, LabError> {
         let run = Self { folder: folder.to_path_buf() };
         let missing = |problem: &str| LabError::NotARun { path: folder.to_path_buf(), problem: problem.to_string() };
         if !folder.is_dir() {
-            return Err(missing("there is no such folder"));
+            return Err(missing(if folder.exists() { "it is a file" } else { "there is no such folder" }));
         }
         if !run.config_path().is_file() {
             return Err(missing("config.toml is missing"));
@@ -37,63 +61,66 @@ impl Run {
         Ok(run)
     }
 
-    /// Makes the folder of a new run with its config; `replace` deletes a run that is there.
-    pub fn create(folder: &Path, config: &Config, replace: bool) -> Result<Self, LabError> {
-        let run = Self { folder: folder.to_path_buf() };
-        if let Ok(metadata) = fs::symlink_metadata(folder) {
-            if !metadata.is_dir() {
-                return Err(LabError::Usage(format!(
-                    "{}: a file is in the way; choose another --out",
-                    folder.display()
-                )));
-            }
-            let empty = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-            if !empty && !replace {
-                return Err(LabError::RunExists { path: folder.to_path_buf() });
-            }
-            if !empty {
-                // Only a run may be deleted: --force must not empty somebody's home.
-                let old = Run::open(folder)?;
-                old.config()?;
-                if !old.checkpoints().is_dir() {
-                    let problem = "checkpoints/ is missing".to_string();
-                    return Err(LabError::NotARun { path: folder.to_path_buf(), problem });
-                }
-                let _lock = old.lock()?;
-                fs::remove_dir_all(folder).map_err(|cause| FileError::new(folder, "replacing the run", cause))?;
-            }
-        }
+    /// Makes a new run with its config in `out`, or in the first of `runs/RECIPE-1`, `runs/RECIPE-2`, ... that is free; `replace`
+    /// deletes a run that is in `out`. Nobody else gets the folder while the claim lives.
+    pub fn create(out: Option<&Path>, config: &Config, replace: bool) -> Result<(Self, Claim), LabError> {
+        let (folder, claim) = match out {
+            Some(folder) => (folder.to_path_buf(), Self::claim(folder, replace)?),
+            None => Self::claim_next(&config.recipe)?,
+        };
+        let run = Self { folder };
         files::create_folder(&run.checkpoints())?;
-        files::write_atomically(&run.config_path(), config.to_toml().as_bytes())?;
-        Ok(run)
+        files::write(&run.config_path(), config.to_toml().as_bytes())?;
+        Ok((run, claim))
     }
 
-    /// Holds the run until the result is dropped (or the process ends); fails where another process holds it.
-    pub(crate) fn lock(&self) -> Result<File, LabError> {
-        let path = self.config_path();
-        let file = File::open(&path).map_err(|cause| FileError::new(&path, "reading", cause))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                let folder = self.folder.display();
-                Err(LabError::Usage(format!("{folder}: another process is training this run; wait for it or stop it")))
-            }
-            // File systems without locks train without them.
-            _ => Ok(file),
+    /// Holds a folder that is empty or not there; with `replace` also that of a run, which is deleted.
+    fn claim(folder: &Path, replace: bool) -> Result<Claim, LabError> {
+        if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
+            return Err(LabError::Usage(format!("{}: a file is in the way; choose another --out", folder.display())));
         }
+        let refuse_content = || match is_free(folder) || replace {
+            true => Ok(()),
+            false => Err(LabError::RunExists { path: folder.to_path_buf() }),
+        };
+        refuse_content()?;
+        if !is_free(folder) {
+            // Only a run may be deleted: --force must not empty somebody's home.
+            let old = Self::open(folder)?;
+            old.config()?;
+            if !old.checkpoints().is_dir() {
+                let problem = "checkpoints/ is missing".to_string();
+                return Err(LabError::NotARun { path: folder.to_path_buf(), problem });
+            }
+        }
+        let claim = Claim::folder(folder)?;
+        // Another process may have been here between the look and the claim.
+        refuse_content()?;
+        remove_content(folder).map_err(|cause| FileError::new(folder, "replacing the run", cause))?;
+        Ok(claim)
     }
 
-    /// The first of `runs/NAME-1`, `runs/NAME-2`, ... that does not exist.
-    pub fn next_folder(name: &str) -> PathBuf {
-        (1u64..)
-            .map(|number| Path::new("runs").join(format!("{name}-{number}")))
-            .find(|folder| fs::symlink_metadata(folder).is_err())
-            .unwrap_or_else(|| PathBuf::from("runs"))
-    }
-
-    /// True for a path in the run folder whose file a later call reads, which an export must not replace.
-    pub(crate) fn owns(&self, path: &Path) -> bool {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        whole(path).starts_with(whole(&self.folder)) && whole(path) != whole(&self.packed_path())
+    /// Makes and holds the first numbered folder that nobody else makes or holds.
+    fn claim_next(recipe: &str) -> Result<(PathBuf, Claim), LabError> {
+        let runs = Path::new("runs");
+        files::create_folder(runs)?;
+        let mut number = 0u64;
+        loop {
+            number += 1;
+            let folder = runs.join(format!("{recipe}-{number}"));
+            match fs::create_dir(&folder) {
+                Err(cause) if cause.kind() == ErrorKind::AlreadyExists => continue,
+                Err(cause) => return Err(FileError::new(&folder, "making the folder", cause).into()),
+                Ok(()) => {}
+            }
+            match Claim::existing(&folder) {
+                // Somebody gave just this folder by name.
+                Err(FileError::Refused { .. }) => continue,
+                Err(failure) => return Err(failure.into()),
+                Ok(claim) if is_free(&folder) => return Ok((folder, claim)),
+                Ok(_) => continue,
+            }
+        }
     }
 
     /// The config with which the run was started.
@@ -110,39 +137,64 @@ impl Run {
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
-        self.folder.join("config.toml")
+        self.folder.join(Self::CONFIG)
     }
 
     pub(crate) fn checkpoints(&self) -> PathBuf {
-        self.folder.join("checkpoints")
+        self.folder.join(Self::CHECKPOINTS)
     }
 
     pub(crate) fn metrics_path(&self) -> PathBuf {
-        self.folder.join("metrics.csv")
+        self.folder.join(Self::METRICS)
     }
 
     pub(crate) fn curve_path(&self) -> PathBuf {
-        self.folder.join("curve.svg")
+        self.folder.join(Self::CURVE)
     }
 
     pub(crate) fn float_model_path(&self) -> PathBuf {
-        self.folder.join("float.safetensors")
+        self.folder.join(Self::FLOAT_MODEL)
     }
 
     /// The network after the quantised stage.
     pub fn model_path(&self) -> PathBuf {
-        self.folder.join("model.safetensors")
+        self.folder.join(Self::MODEL)
     }
 
     /// The packed model.
     pub fn packed_path(&self) -> PathBuf {
-        self.folder.join("model.packed.safetensors")
+        self.folder.join(Self::PACKED)
+    }
+
+    /// True for the place of the packed model, whatever way leads there.
+    pub(crate) fn is_packed_path(&self, path: &Path) -> bool {
+        let is_ours = |folder: &Path| same_file::is_same_file(folder, &self.folder).unwrap_or(false);
+        path.file_name() == self.packed_path().file_name() && is_ours(files::folder_of(path)) && !path.is_symlink()
     }
 
     /// The table for machines.
     pub fn summary_path(&self) -> PathBuf {
-        self.folder.join("summary.json")
+        self.folder.join(Self::SUMMARY)
     }
+}
+
+/// True for a folder in which there is nothing but a lock, or that is not there.
+fn is_free(folder: &Path) -> bool {
+    fs::read_dir(folder)
+        .map_or(true, |mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == Claim::NAME)))
+}
+
+/// Empties a folder that this process holds; the lock stays.
+fn remove_content(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_name() == Claim::NAME {
+            true => {}
+            false if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// What training prints at its end, and `summary.json` holds.
@@ -156,13 +208,16 @@ pub struct Summary {
     pub data_verified: bool,
     /// Seed of the run.
     pub seed: u64,
-    /// Float, post-training quantisation, quantisation-aware training.
+    /// Float, post-training quantisation, and quantisation-aware training where there was some.
     pub rows: Vec<Row>,
     /// Outputs of the packed model that equal the trained model's, and outputs compared; none if it could not be packed.
     pub verified: Option<[usize; 2]>,
+    /// Accuracy of the two models of this comparison.
+    pub accuracy: Option<ProofAccuracy>,
     /// Why there is no packed model.
     pub not_packed: Option<String>,
     /// The run folder.
+    #[serde(with = "path_text")]
     pub folder: PathBuf,
 }
 

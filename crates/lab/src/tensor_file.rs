@@ -8,6 +8,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::config::{ModelConfig, QuantizationConfig};
+use crate::data::DataIdentity;
+use crate::train::Stage;
 use crate::{LabError, NetworkShape, files};
 
 /// Shape and values by name.
@@ -25,17 +28,61 @@ pub(crate) struct TensorFile<T> {
     pub tensors: Tensors,
 }
 
-/// The description of a model file.
+/// The description of a model file: all that its parameters need to be a network again, and on what they were trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelDescription {
     /// The word that tells model files from others.
     pub format: String,
+    /// The stage that ended with these parameters.
+    pub stage: Stage,
+    /// Name of the recipe.
+    pub recipe: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The network.
+    pub model: ModelConfig,
+    /// Its quantisers; none after the float stage.
+    pub quantization: Option<QuantizationConfig>,
     /// Images and classes.
     pub shape: NetworkShape,
+    /// The files of the images.
+    pub data: DataIdentity,
 }
 
-pub(crate) const MODEL_FORMAT: &str = "hardgrad model 1";
+/// How all formats of model files begin.
+const MODEL: &str = "hardgrad model";
+
+pub(crate) const MODEL_FORMAT: &str = "hardgrad model 2";
+
+/// How all formats of checkpoints begin.
+pub(crate) const CHECKPOINT: &str = "hardgrad checkpoint";
+
+/// Whether this header of a safetensors file is that of a model or a checkpoint of a run, whatever its version.
+pub(crate) fn is_of_a_run(header: &[u8]) -> bool {
+    format_in(header).is_some_and(|format| format.starts_with(MODEL) || format.starts_with(CHECKPOINT))
+}
+
+/// The format that a file of a run names, whatever its version.
+fn format_of(bytes: &[u8]) -> Option<String> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    format_in(rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?)
+}
+
+fn format_in(header: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Header {
+        #[serde(rename = "__metadata__")]
+        metadata: HashMap<String, String>,
+    }
+    #[derive(Deserialize)]
+    struct Format {
+        format: String,
+    }
+    let Header { metadata } = serde_json::from_slice(header).ok()?;
+    let Sealed { description, .. } = serde_json::from_str::<Sealed<Format>>(metadata.get(KEY)?).ok()?;
+    Some(description.format)
+}
 
 /// The key of the JSON description in a safetensors header.
 const KEY: &str = "hardgrad";
@@ -57,10 +104,20 @@ impl<T: Serialize + for<'a> Deserialize<'a>> TensorFile<T> {
         encode(&self.tensors, &Indices::new(), Some([(KEY.to_string(), header)].into()))
     }
 
-    /// Reads a file that nothing is known about; `kind` names what is expected, for errors.
-    pub fn read(path: &Path, kind: &str) -> Result<Self, LabError> {
+    /// Reads a file that nothing is known about; `kind` names what is expected, for errors, and `format` its version.
+    ///
+    /// # Errors
+    /// [`LabError::OtherVersion`] if it names another format, [`LabError::Damaged`] if it is not whole.
+    pub fn read(path: &Path, kind: &str, format: &str) -> Result<Self, LabError> {
         let bytes = files::read(path)?;
-        Self::from_bytes(&bytes, kind).map_err(|problem| LabError::Damaged { path: path.to_path_buf(), problem })
+        let path = path.to_path_buf();
+        if let Some(found) = format_of(&bytes).filter(|found| found != format) {
+            let problem = format!(
+                "{found:?} is not of this version of hardgrad, which reads {format:?}; use that version or train again"
+            );
+            return Err(LabError::OtherVersion { path, problem });
+        }
+        Self::from_bytes(&bytes, kind).map_err(|problem| LabError::Damaged { path, problem })
     }
 
     /// As [`read`](Self::read), from memory; the error is one line without the path.
@@ -98,7 +155,7 @@ pub(crate) fn encode(tensors: &Tensors, indices: &Indices, metadata: Option<Hash
 
 /// The tensors of a safetensors file that nothing is known about; all must be f32. The error is one line.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Tensors, String> {
-    check_header_length(bytes)?;
+    hardgrad_runtime::check_header(bytes).map_err(|error| error.to_string())?;
     let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let tensors = file.tensors().into_iter().map(|(name, view)| {
         if view.dtype() != Dtype::F32 {
@@ -108,16 +165,6 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Tensors, String> {
         Ok((name, (view.shape().to_vec(), values)))
     });
     tensors.collect()
-}
-
-/// Refuses headers that end behind the file before anything is allocated for them.
-fn check_header_length(bytes: &[u8]) -> Result<(), String> {
-    let Some(length) = bytes.first_chunk::<8>() else { return Err(format!("it has {} bytes", bytes.len())) };
-    let length = u64::from_le_bytes(*length);
-    if length > bytes.len() as u64 - 8 {
-        return Err(format!("its header claims {length} bytes, the file has {}", bytes.len()));
-    }
-    Ok(())
 }
 
 fn checksum<T: Serialize>(description: &T, tensors: &Tensors) -> String {
@@ -154,12 +201,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Config;
 
     fn file() -> TensorFile<ModelDescription> {
         let shape = NetworkShape { height: 2, width: 3, scale: 0.1, zero_point: 7, class_names: vec!["a".into()] };
         let tensors = [("b", vec![2, 2], vec![1.0, -0.0, f32::MIN, 3.5]), ("a.c", vec![1], vec![2.0])];
         let tensors = tensors.into_iter().map(|(name, shape, values)| (name.to_string(), (shape, values))).collect();
-        TensorFile { description: ModelDescription { format: MODEL_FORMAT.into(), shape }, tensors }
+        let description = ModelDescription {
+            format: MODEL_FORMAT.into(),
+            stage: Stage::Quantized,
+            recipe: "qat".into(),
+            seed: 7,
+            model: Config::default().model,
+            quantization: Some(Config::default().quantization),
+            shape,
+            data: DataIdentity { name: "tiny".into(), files: Vec::new() },
+        };
+        TensorFile { description, tensors }
     }
 
     fn read(bytes: &[u8]) -> Result<TensorFile<ModelDescription>, String> {
@@ -170,6 +228,22 @@ mod tests {
     fn what_is_written_is_read() {
         assert_eq!(read(&file().to_bytes()).unwrap(), file());
         assert_eq!(file().to_bytes(), file().to_bytes());
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused() {
+        let header = r#"{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 8]].concat();
+        let error = decode(&bytes).unwrap_err();
+        assert!(error.contains('x') && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn the_header_tells_files_of_a_run_from_others() {
+        let header = |bytes: &[u8]| bytes[8..][..u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize].to_vec();
+        assert!(is_of_a_run(&header(&file().to_bytes())));
+        assert!(!is_of_a_run(&header(&encode(&file().tensors, &Indices::new(), None))));
+        assert!(!is_of_a_run(b"{}") && !is_of_a_run(b"text"));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub fn two_layer(request: &Request) -> Result<TwoLayerReport, LabError> {
     statements.extend(correlations(request, &w_star).map_err(refused)?);
     let (mut descents, mut paths) = (Vec::new(), Vec::new());
     for (start, v, w) in starts(request, saddle.as_ref(), spurious.as_ref()) {
-        for surrogate in ReluSurrogate::ALL {
+        for &surrogate in ReluSurrogate::ALL {
             for samples in [0, request.samples].into_iter().take(if request.samples > 0 { 2 } else { 1 }) {
                 let descent = Descent::new(&v, &w, v_star, &w_star, surrogate).map_err(refused)?;
                 let (row, walk) = descend(request, descent, start, surrogate.name(), samples);
@@ -314,17 +314,21 @@ fn correlations(request: &Request, w_star: &[f64]) -> Result<Vec<Statement>, Two
     let square = dot(&v, &request.v_star).powi(2);
     let cube = (2.0 * PI).sqrt().powi(3);
     let formulas = [
-        ("identity . gradient = sin(angle) (v.v*)^2/((2 pi)^1.5 |w|)", angle.sin() / (cube * length) * square),
-        ("relu . gradient = half of it", angle.sin() / (2.0 * cube * length) * square),
         (
+            ReluSurrogate::Identity,
+            "identity . gradient = sin(angle) (v.v*)^2/((2 pi)^1.5 |w|)",
+            angle.sin() / (cube * length) * square,
+        ),
+        (ReluSurrogate::Relu, "relu . gradient = half of it", angle.sin() / (2.0 * cube * length) * square),
+        (
+            ReluSurrogate::ClippedRelu,
             "clipped relu . gradient = q(angle) (v.v*)^2/(2 pi |w|)",
             quadrature(angle, length) / (2.0 * PI * length) * square,
         ),
     ];
     Ok(formulas
         .into_iter()
-        .zip(ReluSurrogate::ALL)
-        .map(|((statement, formula), surrogate)| Statement {
+        .map(|(surrogate, statement, formula)| Statement {
             statement: format!("at a random point: {statement}"),
             formula,
             found: dot(&network.coarse(surrogate), &gradient),
@@ -358,9 +362,9 @@ pub fn write(report: &TwoLayerReport, folder: &Path) -> Result<(), LabError> {
     let svg = chart::draw(&to_chart(report)).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
     let json = serde_json::to_string_pretty(report).expect("a report is a plain struct");
     files::create_folder(folder)?;
-    files::write_atomically(&folder.join("two-layer.csv"), csv.as_bytes())?;
-    files::write_atomically(&folder.join("two-layer.json"), json.as_bytes())?;
-    Ok(files::write_atomically(&picture, svg.as_bytes())?)
+    files::write(&folder.join("two-layer.csv"), csv.as_bytes())?;
+    files::write(&folder.join("two-layer.json"), json.as_bytes())?;
+    Ok(files::write(&picture, svg.as_bytes())?)
 }
 
 /// Paths over the loss surface, and angle and loss along the way from the first start.
@@ -382,7 +386,7 @@ fn to_chart(report: &TwoLayerReport) -> Chart {
     let near = first.replace('_', " ");
     let mut angle = Panel::new(format!("angle, start: {near}"), "step", "degrees");
     let mut loss = Panel::new(format!("loss, start: {near}"), "step", "loss").scales(Scale::Linear, Scale::Log);
-    for surrogate in ReluSurrogate::NAMES {
+    for surrogate in ReluSurrogate::ALL.iter().map(|surrogate| surrogate.name()) {
         let walks = exact().filter(|walk| walk.surrogate == surrogate);
         // A filter that passes through 0 turns at once: no path joins the two sides.
         let paths = walks.flat_map(|walk| walk.points.chunk_by(|a, b| (a[2] - b[2]).abs() < 45.0));

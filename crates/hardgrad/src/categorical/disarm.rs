@@ -26,6 +26,7 @@ pub(super) static ENTRY: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: true,
+    relaxed: false,
     learns: false,
     settings: &[],
     make: |_| Box::new(DisArm),

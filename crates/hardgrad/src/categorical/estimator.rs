@@ -69,9 +69,11 @@ pub struct Entry {
     pub least_temperature: f32,
     /// Whether it works on two categories only.
     pub binary: bool,
+    /// Whether its choices are relaxed instead of one-hot.
+    pub relaxed: bool,
     /// Whether it keeps something from call to call that settles after some of them.
     pub learns: bool,
-    /// Settings with their default and what they must be.
+    /// Settings with their default and what they must be; one called `samples` says how many copies of the choices a call holds.
     pub settings: &'static [Setting],
     pub(super) make: fn(&[f64]) -> Box<dyn Estimator>,
 }
@@ -100,7 +102,7 @@ pub fn find(description: &str) -> Result<(&'static Entry, Vec<f64>), Categorical
     let entry =
         ESTIMATORS.iter().find(|entry| entry.name == name).ok_or_else(|| CategoricalError::UnknownEstimator {
             name: name.to_string(),
-            known: ESTIMATORS.map(|entry| entry.name).join(", "),
+            known: ESTIMATORS.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", "),
         })?;
     let numbers = settings::read(entry.settings, description);
     let numbers = numbers.map_err(|problem| CategoricalError::Setting { estimator: entry.name, problem })?;

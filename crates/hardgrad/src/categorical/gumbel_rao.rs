@@ -70,6 +70,7 @@ pub(super) static ENTRY: Entry = Entry {
     uses_temperature: true,
     least_temperature: 0.0,
     binary: false,
+    relaxed: false,
     learns: false,
     settings: &[Setting {
         key: "samples",

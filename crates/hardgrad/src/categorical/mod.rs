@@ -67,7 +67,7 @@ pub use straight_through::{StraightThrough, straight_through_categorical};
 pub use temperature::{TemperatureKind, TemperatureSchedule};
 
 /// All estimators, by name.
-pub static ESTIMATORS: [&Entry; 14] = [
+pub static ESTIMATORS: &[&Entry] = &[
     &straight_through::ENTRY,
     &decoupled::ENTRY,
     &gapped_straight_through::ENTRY,

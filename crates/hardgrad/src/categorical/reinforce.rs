@@ -49,6 +49,7 @@ pub(super) static NO_BASELINE: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: false,
+    relaxed: false,
     learns: false,
     settings: &[],
     make: |_| Box::new(Reinforce),
@@ -61,6 +62,7 @@ pub(super) static MOVING_AVERAGE: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: false,
+    relaxed: false,
     learns: true,
     settings: &[Setting {
         key: "decay",
@@ -78,6 +80,7 @@ pub(super) static LEAVE_ONE_OUT: Entry = Entry {
     uses_temperature: false,
     least_temperature: 0.0,
     binary: false,
+    relaxed: false,
     learns: false,
     settings: &[Setting {
         key: "samples",

@@ -52,6 +52,7 @@ pub(super) static ENTRY: Entry = Entry {
     uses_temperature: true,
     least_temperature: 1.0,
     binary: false,
+    relaxed: false,
     learns: false,
     settings: &[],
     make: |_| Box::new(ReinMax),

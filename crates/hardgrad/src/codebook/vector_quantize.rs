@@ -22,8 +22,26 @@ pub enum CodeGradient {
 }
 
 impl CodeGradient {
-    /// The names that configs and reports use.
-    pub const NAMES: [&str; 2] = ["ste", "rotation"];
+    /// All of them, in the order of lists and reports.
+    pub const ALL: &'static [Self] = &[Self::Ste, Self::Rotation];
+
+    /// The name that configs and reports use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ste => "ste",
+            Self::Rotation => "rotation",
+        }
+    }
+
+    /// The gradient of this name.
+    ///
+    /// ```
+    /// use hardgrad::codebook::CodeGradient;
+    /// assert_eq!(CodeGradient::by_name("rotation"), Some(CodeGradient::Rotation));
+    /// ```
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|gradient| gradient.name() == name)
+    }
 }
 
 /// Replaces each vector by the nearest code of a code book.
@@ -78,9 +96,14 @@ fn choose(x: &Tensor<2>, codebook: &Tensor<2>) -> Vec<u32> {
 /// [`vector_quantize()`] with given codes `[n]` as a composition of Burn's operators, for any device.
 pub fn composed(x: Tensor<2>, codebook: &Tensor<2>, indices: Tensor<1, Int>, gradient: CodeGradient) -> Tensor<2> {
     let quantized = codebook.clone().inner().select(0, indices);
-    if gradient == CodeGradient::Ste {
-        return exactly(quantized, x);
+    match gradient {
+        CodeGradient::Ste => exactly(quantized, x),
+        CodeGradient::Rotation => turned(x, quantized),
     }
+}
+
+/// `quantized` with the gradient of the rotation and stretching that turn `x` to it.
+fn turned(x: Tensor<2>, quantized: Tensor<2>) -> Tensor<2> {
     let norm = |x: &Tensor<2>| (x.clone() * x.clone()).sum_dim(1).sqrt();
     let constant = x.clone().inner();
     let (length, quantized_length) = (norm(&constant), norm(&quantized));

@@ -8,6 +8,7 @@ use super::QuantRelu;
 use crate::coded::Activation;
 use crate::flex::{tensor, values};
 use crate::ops::{BatchStatistics, batch_norm, batch_norm_folded, batch_norm_relu, batch_norm_relu_folded};
+use crate::quantize::{QuantizeError, sample_values};
 
 /// Settings of a [`BatchNorm`].
 #[derive(Clone, Copy, Debug)]
@@ -106,16 +107,18 @@ impl BatchNorm {
     }
 
     /// Sets the running statistics to those of a sample of inputs `[batch, channels, ...]`, for weights before this layer
-    /// whose scale has changed.
-    pub fn calibrate<const D: usize>(&self, sample: &Tensor<D>) {
+    /// whose scale has changed. Fails, and changes nothing, where the sample is empty or not finite.
+    pub fn calibrate<const D: usize>(&self, sample: &Tensor<D>) -> Result<(), QuantizeError> {
         let channels = Channels::along(&sample.dims(), 1);
-        let (mean, variance) = statistics(&values(sample), channels);
+        let sample = sample_values(sample)?;
+        let (mean, variance) = statistics(&sample, channels);
         let set = |running: &RunningState<Tensor<1>>, values: Vec<f32>| {
             running.update(tensor(values, [channels.channels]));
             let _ = running.value_sync();
         };
         set(&self.running_mean, mean);
         set(&self.running_variance, variance);
+        Ok(())
     }
 
     /// Multiplier and offset a channel of the form that ships.

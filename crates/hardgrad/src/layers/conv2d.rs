@@ -1,8 +1,9 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use hardgrad_runtime::LayerKind;
+use hardgrad_runtime::{Input, LayerKind};
 
-use super::operands::{self, PackError};
+use super::operands;
+use super::packing::{self, PackError};
 use crate::coded::Activation;
 use crate::ops::{Conv2dOptions, conv2d, quantized_conv2d};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
@@ -70,13 +71,16 @@ pub struct QuantConv2d {
 
 impl QuantConv2d {
     /// The layer with quantisers for its weight and its input (where given), which wait on `clock` if they have a delay.
+    ///
+    /// Fails where the settings cannot work, and where the layer has that quantiser already.
     pub fn quantize(
-        self,
+        mut self,
         weights: Option<&QuantizerConfig>,
         activations: Option<&QuantizerConfig>,
         clock: &StepClock,
     ) -> Result<Self, QuantizeError> {
-        let input_quantizer = operands::input_quantizer(activations, clock, &self.weight.lazy_device())?;
+        let (present, device) = (self.input_quantizer.take(), self.weight.lazy_device());
+        let input_quantizer = operands::activation_quantizer(present, activations, clock, &device)?;
         let layer = operands::with_weight_quantizer(self, weights, clock)?;
         Ok(Self { input_quantizer, ..layer })
     }
@@ -94,22 +98,21 @@ impl QuantConv2d {
         }
     }
 
-    /// Sets the range of the input's quantiser from a sample of inputs.
-    pub fn calibrate(&mut self, sample: &Tensor<4>) {
-        if let Some(quantizer) = &mut self.input_quantizer {
-            quantizer.calibrate(sample);
-        }
+    /// Sets the range of the input's quantiser from a sample of inputs; see [`Quantizer::calibrate`].
+    pub fn calibrate(&mut self, sample: &Tensor<4>) -> Result<(), QuantizeError> {
+        operands::calibrate(&mut self.input_quantizer, sample)
     }
 
-    /// The packed form; `name` is for errors, `pixels` tells that the input is the image itself.
-    pub fn pack(&self, name: &str, pixels: bool) -> Result<LayerKind, PackError> {
+    /// The packed form; `name` is for errors. The first layer of a model, which reads the image itself, takes the packed model's
+    /// input as `pixels`: the one that [`Quantizer::pixel_input`] makes.
+    pub fn pack(&self, name: &str, pixels: Option<&Input>) -> Result<LayerKind, PackError> {
         let [channels_out, group_channels, rows, columns] = self.weight.base().dims();
-        let (weight, input) = operands::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, |codes| codes)?;
+        let (weight, input) = packing::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, |codes| codes)?;
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
         Ok(LayerKind::Conv2d {
             weight,
             input,
-            bias: operands::vector(&self.bias),
+            bias: packing::vector(&self.bias),
             channels_in: group_channels * groups,
             channels_out,
             kernel: [rows, columns],

@@ -1,8 +1,9 @@
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor};
-use hardgrad_runtime::LayerKind;
+use hardgrad_runtime::{Input, LayerKind};
 
-use super::operands::{self, PackError};
+use super::operands;
+use super::packing::{self, PackError};
 use crate::coded::Activation;
 use crate::ops::{linear, quantized_linear};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
@@ -59,13 +60,16 @@ pub struct QuantLinear {
 
 impl QuantLinear {
     /// The layer with quantisers for its weight and its input (where given), which wait on `clock` if they have a delay.
+    ///
+    /// Fails where the settings cannot work, and where the layer has that quantiser already.
     pub fn quantize(
-        self,
+        mut self,
         weights: Option<&QuantizerConfig>,
         activations: Option<&QuantizerConfig>,
         clock: &StepClock,
     ) -> Result<Self, QuantizeError> {
-        let input_quantizer = operands::input_quantizer(activations, clock, &self.weight.lazy_device())?;
+        let (present, device) = (self.input_quantizer.take(), self.weight.lazy_device());
+        let input_quantizer = operands::activation_quantizer(present, activations, clock, &device)?;
         let layer = operands::with_weight_quantizer(self, weights, clock)?;
         Ok(Self { input_quantizer, ..layer })
     }
@@ -83,19 +87,18 @@ impl QuantLinear {
         }
     }
 
-    /// Sets the range of the input's quantiser from a sample of inputs.
-    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
-        if let Some(quantizer) = &mut self.input_quantizer {
-            quantizer.calibrate(sample);
-        }
+    /// Sets the range of the input's quantiser from a sample of inputs; see [`Quantizer::calibrate`].
+    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) -> Result<(), QuantizeError> {
+        operands::calibrate(&mut self.input_quantizer, sample)
     }
 
-    /// The packed form; `name` is for errors, `pixels` tells that the input is the image itself.
-    pub fn pack(&self, name: &str, pixels: bool) -> Result<LayerKind, PackError> {
+    /// The packed form; `name` is for errors. The first layer of a model, which reads the image itself, takes the packed model's
+    /// input as `pixels`: the one that [`Quantizer::pixel_input`] makes.
+    pub fn pack(&self, name: &str, pixels: Option<&Input>) -> Result<LayerKind, PackError> {
         let [inputs, outputs] = self.weight.base().dims();
         // Packed weights are [outputs, inputs].
         let turned = |codes: Vec<u8>| (0..outputs).flat_map(|o| codes[o..].iter().step_by(outputs).copied()).collect();
-        let (weight, input) = operands::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, turned)?;
-        Ok(LayerKind::Linear { weight, input, bias: operands::vector(&self.bias), inputs, outputs })
+        let (weight, input) = packing::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, turned)?;
+        Ok(LayerKind::Linear { weight, input, bias: packing::vector(&self.bias), inputs, outputs })
     }
 }

@@ -13,11 +13,12 @@ mod conv2d;
 mod layer_norm;
 mod linear;
 mod operands;
+mod packing;
 mod relu;
 
 pub use batch_norm::{BatchNorm, BatchNormConfig};
 pub use conv2d::{QuantConv2d, QuantConv2dConfig};
 pub use layer_norm::LayerNorm;
 pub use linear::{QuantLinear, QuantLinearConfig};
-pub use operands::PackError;
+pub use packing::PackError;
 pub use relu::QuantRelu;

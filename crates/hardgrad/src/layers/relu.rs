@@ -1,6 +1,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
+use super::operands;
 use crate::coded::Activation;
 use crate::ops::{LearnedStep, relu};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
@@ -36,9 +37,9 @@ impl QuantRelu {
         Self::default()
     }
 
-    /// The same with a quantiser, which waits on `clock` if it has a delay.
+    /// The same with a quantiser, which waits on `clock` if it has a delay; fails where there is one already.
     pub fn quantize(self, config: &QuantizerConfig, clock: &StepClock, device: &Device) -> Result<Self, QuantizeError> {
-        Ok(Self { quantizer: Some(config.init_waiting(clock.clone(), device)?) })
+        Ok(Self { quantizer: operands::activation_quantizer(self.quantizer, Some(config), clock, device)? })
     }
 
     /// ReLU of `x`, to which `shortcut` is added first.
@@ -49,11 +50,9 @@ impl QuantRelu {
         self.apply(|step| relu(x, shortcut, step))
     }
 
-    /// Sets the range of the quantiser from a sample of what ReLU gives.
-    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
-        if let Some(quantizer) = &mut self.quantizer {
-            quantizer.calibrate(sample);
-        }
+    /// Sets the range of the quantiser from a sample of what ReLU gives; see [`Quantizer::calibrate`].
+    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) -> Result<(), QuantizeError> {
+        operands::calibrate(&mut self.quantizer, sample)
     }
 
     /// Runs `chain`, which ends in a ReLU, with the quantiser's step where it can be fused; else quantises what it gives.

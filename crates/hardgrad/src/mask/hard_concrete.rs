@@ -85,7 +85,7 @@ impl HardConcreteGateConfig {
 /// ```
 #[derive(Module, Debug)]
 pub struct HardConcreteGate {
-    /// log_alpha `[gates]`.
+    /// log_alpha `[gates]`: a logarithm, so that any value is a possible one.
     pub log_alpha: Param<Tensor<1>>,
     #[module(skip)]
     shape: HardConcrete,

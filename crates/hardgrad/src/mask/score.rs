@@ -8,10 +8,11 @@ use crate::flex::{on_flex, tensor, values};
 /// Keeps the share `keep` of the values whose learned scores have the largest magnitudes.
 ///
 /// ```text
-/// m = 1 on the n - int((1 - keep) n) largest abs(scores), ties to the lowest index, else 0        y = x m
+/// m = 1 on the n - floor((1 - keep) n) largest abs(scores), ties to the lowest index, else 0      y = x m
 /// dx = G m        dscores = G x
 /// ```
-/// x and `scores` of the same shape; `keep` from 0 to 1, n the number of values.
+/// x and `scores` of the same shape; `keep` from 0 to 1, n the number of values. A product that only rounding keeps from being
+/// whole counts as whole: of 5 values, 0.8 keeps 4.
 /// Sources: Ramanujan et al. (edge-popup), CVPR 2020; Sanh et al., "Movement pruning", NeurIPS 2020.
 ///
 /// # Panics

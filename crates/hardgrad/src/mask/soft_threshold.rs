@@ -61,7 +61,7 @@ impl Default for SoftThresholdConfig {
     }
 }
 
-/// [`soft_threshold()`] with its amount as a parameter; weight decay on it raises the sparsity.
+/// [`soft_threshold()`] with its amount as a parameter; weight decay on it raises the sparsity. Any s gives an amount between 0 and 1.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -1,10 +1,11 @@
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::threshold_mask;
 
 use crate::Surrogate;
 use crate::custom_gradient::{custom_vjp2, exactly};
 use crate::flex::{on_flex, tensor, values};
+use crate::quantize::{NotPositive, Positive};
 use crate::surrogate::derivative;
 
 /// Keeps the values whose magnitude reaches a learned threshold.
@@ -42,7 +43,7 @@ pub fn composed<const D: usize>(x: Tensor<D>, threshold: Tensor<1>, surrogate: S
 /// Settings of a [`ThresholdMask`].
 #[derive(Clone, Copy, Debug)]
 pub struct ThresholdMaskConfig {
-    /// Threshold at the start, in units of the masked values.
+    /// Threshold at the start, in units of the masked values; above 0 (a tiny one keeps nearly all values).
     pub threshold: f32,
     /// What the backward pass differentiates instead of the step.
     pub surrogate: Surrogate,
@@ -54,10 +55,9 @@ impl ThresholdMaskConfig {
         Self { threshold: 5e-3, surrogate: Surrogate::Identity }
     }
 
-    /// The layer.
-    pub fn init(&self, device: &Device) -> ThresholdMask {
-        let threshold = Param::from_tensor(Tensor::from_floats([self.threshold], device));
-        ThresholdMask { threshold, surrogate: self.surrogate }
+    /// The layer; fails if the threshold is not above 0.
+    pub fn init(&self, device: &Device) -> Result<ThresholdMask, NotPositive> {
+        Ok(ThresholdMask { threshold: Positive::new(&[self.threshold], device)?, surrogate: self.surrogate })
     }
 }
 
@@ -67,20 +67,23 @@ impl Default for ThresholdMaskConfig {
     }
 }
 
-/// [`threshold_mask()`] with its threshold as a parameter.
+/// [`threshold_mask()`] with a learned threshold.
+///
+/// What is learned is the logarithm of the threshold ([`Positive`]), so that it stays above 0, where it is a threshold.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
 /// use hardgrad::mask::ThresholdMaskConfig;
 ///
-/// let layer = ThresholdMaskConfig { threshold: 0.5, ..ThresholdMaskConfig::new() }.init(&Device::flex());
+/// let config = ThresholdMaskConfig { threshold: 0.5, ..ThresholdMaskConfig::new() };
+/// let layer = config.init(&Device::flex()).unwrap();
 /// let y = layer.forward(Tensor::<1>::from_floats([0.4, -0.6], &Device::flex()));
 /// assert_eq!(y.into_data().try_into_vec::<f32>().unwrap(), [0.0, -0.6]);
 /// ```
 #[derive(Module, Debug)]
 pub struct ThresholdMask {
     /// Threshold `[1]`.
-    pub threshold: Param<Tensor<1>>,
+    pub threshold: Positive,
     #[module(skip)]
     surrogate: Surrogate,
 }

@@ -18,6 +18,29 @@ pub enum Rule {
     Identity,
 }
 
+impl Rule {
+    /// All of them, in the order of lists and reports.
+    pub const ALL: &'static [Self] = &[Self::Clipped, Self::Identity];
+
+    /// The name that configs and reports use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clipped => "clipped",
+            Self::Identity => "identity",
+        }
+    }
+
+    /// The rule of this name.
+    ///
+    /// ```
+    /// use hardgrad::ops::Rule;
+    /// assert_eq!(Rule::by_name("identity"), Some(Rule::Identity));
+    /// ```
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|rule| rule.name() == name)
+    }
+}
+
 /// Moves each value to the nearest point of a uniform grid.
 ///
 /// ```text

@@ -20,20 +20,35 @@ pub enum ReluSurrogate {
 }
 
 impl ReluSurrogate {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Identity, Self::Relu, Self::ClippedRelu];
+    /// All of them, in the order of lists and reports.
+    pub const ALL: &'static [Self] = &[Self::Identity, Self::Relu, Self::ClippedRelu];
 
     /// The name that configs and reports use.
     pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
+        match self {
+            Self::Identity => "identity",
+            Self::Relu => "relu",
+            Self::ClippedRelu => "clipped_relu",
+        }
     }
 
-    /// The names that configs and reports use.
-    pub const NAMES: [&str; 3] = ["identity", "relu", "clipped_relu"];
+    /// The surrogate of this name.
+    ///
+    /// ```
+    /// use hardgrad::ops::ReluSurrogate;
+    /// assert_eq!(ReluSurrogate::by_name("clipped_relu"), Some(ReluSurrogate::ClippedRelu));
+    /// ```
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|surrogate| surrogate.name() == name)
+    }
 
-    /// The end of the interval from 0 in which the gradient passes.
-    fn highest(self, alpha: f32, levels: f32) -> f32 {
-        if self == Self::ClippedRelu { levels * alpha } else { f32::INFINITY }
+    /// The end of the open interval from 0 in which the gradient passes; none where it passes everywhere.
+    fn highest(self, alpha: f32, levels: f32) -> Option<f32> {
+        match self {
+            Self::Identity => None,
+            Self::Relu => Some(f32::INFINITY),
+            Self::ClippedRelu => Some(levels * alpha),
+        }
     }
 }
 
@@ -53,11 +68,8 @@ pub fn quantized_relu<const D: usize>(x: Tensor<D>, alpha: f32, bits: u32, surro
     let mut y = vec![0.0; input.len()];
     quantized_relu::quantized_relu(&input, alpha, levels, &mut y);
     custom_vjp(x, tensor(y, dims), move |gradient| {
-        if surrogate == ReluSurrogate::Identity {
-            return gradient;
-        }
+        let Some(highest) = surrogate.highest(alpha, levels) else { return gradient };
         let mut out = vec![0.0; input.len()];
-        let highest = surrogate.highest(alpha, levels);
         quantized_relu::quantized_relu_backward(&input, &values(&gradient), highest, &mut out);
         tensor(out, dims)
     })
@@ -72,9 +84,7 @@ pub fn composed<const D: usize>(x: Tensor<D>, alpha: f32, bits: u32, surrogate: 
     let code = (code - lower).clamp_min(0.0);
     let higher = constant.clone().greater(code.clone() * alpha).float();
     let hard = (code + higher).clamp_max(levels) * alpha;
-    if surrogate == ReluSurrogate::Identity {
-        return exactly(hard, x);
-    }
-    let below = constant.clone().lower_scalar(surrogate.highest(alpha, levels)).float();
+    let Some(highest) = surrogate.highest(alpha, levels) else { return exactly(hard, x) };
+    let below = constant.clone().lower_scalar(highest).float();
     exactly(hard, x * (constant.greater_scalar(0.0).float() * below))
 }

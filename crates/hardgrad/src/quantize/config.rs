@@ -1,10 +1,11 @@
 use burn::tensor::Device;
 use hardgrad_kernels::fake_quant::Bounds;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use super::quantizer::Format;
 use super::{
-    DorefaRange, FixedRange, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, Quantizer, Range, StepClock,
+    DorefaRange, FixedRange, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, QuantizeError, Quantizer,
+    Range, StepClock,
 };
 
 /// Where a quantiser's scale comes from.
@@ -62,7 +63,7 @@ pub enum Role {
 pub struct QuantizerConfig {
     /// Bits of a code, 1 to 8.
     pub bits: u32,
-    /// Codes from -2^(bits-1) if true, from 0 if false.
+    /// Codes from -2^(bits-1) if true (1 bit: the signs -1 and +1), from 0 if false.
     pub signed: bool,
     /// Leave out the lowest signed code, so that the codes are symmetric around 0.
     pub narrow: bool,
@@ -70,7 +71,7 @@ pub struct QuantizerConfig {
     pub range: RangeMethod,
     /// One scale for each output channel instead of one for all (weights only).
     pub per_channel: bool,
-    /// A zero point, so that the range need not contain as much below 0 as above.
+    /// A zero point, so that the range need not contain as much below 0 as above; [`RangeMethod::Fixed`] has its own.
     pub zero_point: bool,
     /// The scale of [`RangeMethod::Fixed`], in units of the values.
     pub fixed_scale: f32,
@@ -78,7 +79,7 @@ pub struct QuantizerConfig {
     pub fixed_zero_point: i32,
     /// How much of the old value [`RangeMethod::MovingAverage`] keeps in a step.
     pub decay: f32,
-    /// Steps of the [`StepClock`] during which values pass unchanged.
+    /// Steps of the [`StepClock`] during which values pass unchanged. That they are over is kept with the model, also on disk.
     pub delay: u64,
 }
 
@@ -104,49 +105,103 @@ impl QuantizerConfig {
         Self { signed: false, per_channel: false, ..Self::weights(bits) }
     }
 
-    /// Fails where the settings do not go together.
+    /// Fails where the settings do not go together, or would lose what they are meant for.
     pub fn check(&self, role: Role) -> Result<(), QuantizeError> {
         if !(1..=8).contains(&self.bits) {
             return Err(QuantizeError::Bits { bits: self.bits });
         }
         let range = self.range;
-        let refuse = |reason| Err(QuantizeError::Settings { range, reason });
-        let learned_or_dorefa = matches!(range, RangeMethod::Lsq | RangeMethod::Pact | RangeMethod::Dorefa);
+        match self.codes_problem(role).or_else(|| self.range_problem(role)) {
+            Some(reason) => Err(QuantizeError::Settings { range, reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// What the codes rule out, whatever sets the scale.
+    fn codes_problem(&self, role: Role) -> Option<&'static str> {
+        let shifted = match self.range {
+            RangeMethod::Fixed => self.fixed_zero_point != 0,
+            RangeMethod::MinMax
+            | RangeMethod::MovingAverage
+            | RangeMethod::Lsq
+            | RangeMethod::Pact
+            | RangeMethod::Dorefa => self.zero_point,
+        };
+        if self.narrow && (!self.signed || self.bits < 2) {
+            return Some("narrow leaves out the lowest signed code and needs at least 2 bits");
+        }
+        match (role, self.signed, self.bits) {
+            (Role::Activation, true, 1) => {
+                Some("signed activations need at least 2 bits; set signed = false, or bits to 2 or more")
+            }
+            (Role::Weight, true, 1) if shifted || self.zero_point => Some(
+                "weights of 1 bit are -scale and +scale and have no zero point; set zero_point = false and fixed_zero_point = 0, \
+                 or bits to 2 or more",
+            ),
+            (Role::Weight, false, 1) => Some(
+                "weights of 1 bit are -scale and +scale; set signed = true and zero_point = false, or bits to 2 or more",
+            ),
+            (Role::Weight, false, _) if !shifted => Some(
+                "unsigned weights without a zero point lose every negative weight; set signed = true (QuantizerConfig::weights), or \
+                 give them a zero point",
+            ),
+            (Role::Weight | Role::Activation, _, _) => None,
+        }
+    }
+
+    /// What the range method rules out.
+    fn range_problem(&self, role: Role) -> Option<&'static str> {
+        let range = self.range;
+        let has_zero_point = match range {
+            RangeMethod::Fixed | RangeMethod::MinMax | RangeMethod::MovingAverage => true,
+            RangeMethod::Lsq | RangeMethod::Pact | RangeMethod::Dorefa => false,
+        };
         match (range, role) {
-            (RangeMethod::Lsq, _) if self.signed && self.bits < 2 => {
-                return refuse(
-                    "signed values need at least 2 bits; for 1-bit weights use dorefa with per_channel = false",
+            (RangeMethod::Lsq, Role::Weight) if self.signed && self.bits < 2 => {
+                return Some(
+                    "signed values need at least 2 bits; for 1-bit weights use min_max, or dorefa with per_channel = false",
                 );
             }
-            (RangeMethod::Pact, Role::Weight) => return refuse("it clips activations; use lsq or dorefa for weights"),
-            (RangeMethod::Pact, _) if self.signed => return refuse("it clips at 0 and takes unsigned values only"),
+            (RangeMethod::Pact, Role::Weight) => return Some("it clips activations; use lsq or dorefa for weights"),
+            (RangeMethod::Pact, Role::Activation) if self.signed => {
+                return Some("it clips at 0 and takes unsigned values only; set signed = false, or use lsq");
+            }
             (RangeMethod::MovingAverage, Role::Weight) => {
-                return refuse("weights are known exactly; use min_max for them");
+                return Some("weights are known exactly; use min_max for them");
             }
             (RangeMethod::Dorefa, Role::Weight) if !self.signed || self.per_channel => {
-                return refuse("its weights are signed with one scale; set per_channel = false");
+                return Some("its weights are signed with one scale; set signed = true and per_channel = false");
             }
             (RangeMethod::Dorefa, Role::Activation) if self.signed => {
-                return refuse("its activations lie in 0..1 and are unsigned");
+                return Some("its activations lie in 0..1 and are unsigned; set signed = false, or use lsq");
             }
-            _ if self.zero_point && learned_or_dorefa => return refuse("it has no zero point; use min_max for one"),
-            _ if self.per_channel && role == Role::Activation => {
-                return refuse("activations have one scale; set per_channel = false");
-            }
-            _ if !(self.fixed_scale > 0.0 && self.fixed_scale.is_finite()) => {
-                return refuse("fixed_scale must be above 0");
-            }
-            _ if !(0.0..1.0).contains(&self.decay) => return refuse("decay must be at least 0 and below 1"),
-            _ => {}
+            (
+                RangeMethod::Fixed
+                | RangeMethod::MinMax
+                | RangeMethod::MovingAverage
+                | RangeMethod::Lsq
+                | RangeMethod::Pact
+                | RangeMethod::Dorefa,
+                Role::Weight | Role::Activation,
+            ) => {}
         }
-        let Levels { qmin, qmax } = self.levels();
+        if self.zero_point && !has_zero_point {
+            return Some("it has no zero point; use min_max for one");
+        }
+        if self.per_channel && role == Role::Activation {
+            return Some("activations have one scale; set per_channel = false");
+        }
+        if !(self.fixed_scale > 0.0 && self.fixed_scale.is_finite()) {
+            return Some("fixed_scale must be above 0 and finite");
+        }
+        if !(0.0..1.0).contains(&self.decay) {
+            return Some("decay must be at least 0 and below 1");
+        }
+        let Levels { qmin, qmax, .. } = self.levels();
         if range == RangeMethod::Fixed && !(qmin..=qmax).contains(&self.fixed_zero_point) {
-            return refuse("fixed_zero_point must be one of the codes");
+            return Some("fixed_zero_point must be one of the codes");
         }
-        if self.narrow && (!self.signed || self.bits < 2) {
-            return refuse("narrow leaves out the lowest signed code and needs at least 2 bits");
-        }
-        Ok(())
+        None
     }
 
     /// A quantiser for activations; learned ranges begin as if values reached 4 and want [`Quantizer::calibrate`].
@@ -156,6 +211,7 @@ impl QuantizerConfig {
 
     /// As [`init`](Self::init), with the clock that a delay waits on.
     pub fn init_waiting(&self, clock: StepClock, device: &Device) -> Result<Quantizer, QuantizeError> {
+        self.check(Role::Activation)?;
         let scale = 4.0 / Bounds::from(self.levels()).highest.max(1.0);
         self.init_at(Role::Activation, None, &[scale], clock, device)
     }
@@ -176,34 +232,16 @@ impl QuantizerConfig {
             RangeMethod::MovingAverage => {
                 Range::MovingAverage(MovingAverageRange::new(self.decay, self.zero_point, device))
             }
-            RangeMethod::Lsq => Range::Lsq(LsqRange::new(scale, device)),
-            RangeMethod::Pact => Range::Pact(PactRange::new(scale[0], self.bits, device)),
+            RangeMethod::Lsq => Range::Lsq(LsqRange::new(scale, device)?),
+            RangeMethod::Pact => Range::Pact(PactRange::new(scale[0], self.bits, device)?),
             RangeMethod::Dorefa => Range::Dorefa(DorefaRange::new(role)),
         };
         let axis = axis.filter(|_| self.per_channel);
-        Ok(Quantizer::new(range, self.bits, self.levels(), axis, self.delay, clock))
+        let format = Format { bits: self.bits, levels: self.levels(), axis, role };
+        Ok(Quantizer::new(range, format, self.delay, clock, device))
     }
 
     pub(crate) fn levels(&self) -> Levels {
         Levels::new(self.bits, self.signed, self.narrow)
     }
-}
-
-/// Settings of a quantiser that cannot work.
-#[derive(Clone, Debug, Error, PartialEq)]
-pub enum QuantizeError {
-    /// The number of bits is not supported.
-    #[error("bits must be 1 to 8, got {bits}")]
-    Bits {
-        /// What was asked for.
-        bits: u32,
-    },
-    /// A range method that cannot do what is asked of it.
-    #[error("{}: {reason}", range.name())]
-    Settings {
-        /// The method.
-        range: RangeMethod,
-        /// What is wrong and how to mend it.
-        reason: &'static str,
-    },
 }

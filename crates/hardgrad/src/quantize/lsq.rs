@@ -1,62 +1,40 @@
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::reduce::best_scale;
 
-use super::Grid;
 use super::quantizer::Format;
-use crate::custom_gradient::straight_through;
-use crate::flex::values;
+use super::{Grid, NotPositive, Positive, QuantizeError};
 use crate::ops::lsq;
-
-/// Smallest step in use: a learned one that falls to 0 or below would turn the grid over.
-const SMALLEST: f32 = 1e-6;
 
 /// A learned step (learned step size quantisation), one or one a channel.
 ///
 /// ```text
 /// y = round(clamp(x / scale, qmin, qmax)) scale        gradients as in [`ops::lsq`](crate::ops::lsq)
 /// ```
-/// The step begins at the scale with the least squared error. Source: Esser et al., ICLR 2020 (whose first scale is
+/// The step begins at the scale with the least squared error. What is learned is its logarithm ([`Positive`]), so that it stays above 0
+/// and an update changes it by a share of itself. Source: Esser et al., ICLR 2020 (who learn the step itself, and begin at
 /// 2 mean(abs(x)) / sqrt(qmax)).
 #[derive(Module, Debug)]
 pub struct LsqRange {
     /// The step, in units of x: `[1]` or `[channels]`.
-    pub scale: Param<Tensor<1>>,
+    pub scale: Positive,
 }
 
 impl LsqRange {
-    pub(super) fn new(scale: &[f32], device: &Device) -> Self {
-        Self { scale: Param::from_tensor(Tensor::from_floats(scale, device)) }
+    pub(super) fn new(scale: &[f32], device: &Device) -> Result<Self, NotPositive> {
+        Ok(Self { scale: Positive::new(scale, device)? })
     }
 
     pub(super) fn quantize<const D: usize>(&self, x: Tensor<D>, format: Format) -> Tensor<D> {
-        lsq(x, self.step(), format.levels.into(), format.axis)
-    }
-
-    /// The step as the operators use it.
-    pub(super) fn step(&self) -> Tensor<1> {
-        at_least(self.scale.val(), SMALLEST)
+        lsq(x, self.scale.val(), format.levels.into(), format.axis)
     }
 
     pub(super) fn grid(&self, format: Format) -> Grid {
-        let scale = values(&self.scale.val()).iter().map(|scale| scale.max(SMALLEST)).collect();
-        Grid::new(format.bits, format.levels, 0, scale)
+        Grid::new(format.bits, format.levels, 0, self.scale.values())
     }
 
-    pub(super) fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>, format: Format) {
-        set(&mut self.scale, best_scale(&values(sample), format.levels.into()));
+    pub(super) fn calibrate(&mut self, sample: &[f32], format: Format) -> Result<(), QuantizeError> {
+        let scale = best_scale(sample, format.levels.into()).ok_or(QuantizeError::SampleWithoutRange)?;
+        Ok(self.scale.set(scale)?)
     }
-}
-
-/// The values, but at least `smallest`; gradients pass everywhere, so that a value below can grow again.
-pub(super) fn at_least(learned: Tensor<1>, smallest: f32) -> Tensor<1> {
-    straight_through(learned.clone().inner().clamp_min(smallest), learned)
-}
-
-/// Gives a learned scalar a new value; it stays the same parameter.
-pub(super) fn set(parameter: &mut Param<Tensor<1>>, value: f32) {
-    *parameter = parameter.clone().map(|old| {
-        let (device, trainable) = (old.device(), old.is_require_grad());
-        Tensor::full(old.dims(), value, &device).set_require_grad(trainable)
-    });
 }

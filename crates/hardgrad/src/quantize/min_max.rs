@@ -5,13 +5,13 @@ use hardgrad_kernels::reduce::{channel_ranges, min_max};
 
 use super::fixed::on_grid;
 use super::quantizer::Format;
-use super::{Grid, Levels, Role, ToCode};
+use super::{Grid, Levels, QuantizeError, Role, ToCode};
 use crate::flex::{tensor, values};
 
 /// The range from the smallest to the largest value.
 ///
 /// ```text
-/// symmetric:        scale = max(max / qmax, min / qmin), zero_point = 0
+/// symmetric:        scale = max(max / qmax, min / qmin), zero_point = 0; signs (1 bit): scale = max(abs(x))
 /// with zero point:  scale = (max - min) / (qmax - qmin), zero_point = round(qmin - min / scale)
 /// ```
 /// min and max count 0 in. Weights are measured as they are, a channel at a time; for activations the extremes of all
@@ -58,17 +58,36 @@ impl MinMaxRange {
         grid_of_ranges(&ranges, format, self.zero_point)
     }
 
-    pub(super) fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
+    /// True for activations of which none was seen.
+    pub(super) fn is_unset(&self) -> bool {
+        self.extremes.as_ref().is_some_and(|extremes| values(&extremes.value_sync()).iter().all(|value| *value == 0.0))
+    }
+
+    pub(super) fn calibrate(&mut self, sample: &[f32], format: Format) -> Result<(), QuantizeError> {
+        let (low, high) = sample_range(sample, format, self.zero_point)?;
         if let Some(extremes) = &self.extremes {
-            let (low, high) = min_max(&values(sample));
-            extremes.update(tensor(vec![low.min(0.0), high.max(0.0)], [2]));
+            extremes.update(tensor(vec![low, high], [2]));
+            // Settles the update now, so that a saved model does not miss it.
+            let _ = extremes.value_sync();
         }
+        Ok(())
     }
 }
 
+/// The lowest and the highest value of a finite sample, counting 0 in; fails where the codes reach none but 0.
+pub(super) fn sample_range(sample: &[f32], format: Format, zero_point: bool) -> Result<(f32, f32), QuantizeError> {
+    let (low, high) = min_max(sample);
+    let reached = high > 0.0 || (low < 0.0 && (format.levels.qmin < 0 || zero_point));
+    if reached { Ok((low.min(0.0), high.max(0.0))) } else { Err(QuantizeError::SampleWithoutRange) }
+}
+
+/// Scale of signs where all values are 0, which two signs cannot represent: far below what any layer adds up, and far enough above
+/// the smallest float for products with other scales.
+const NEXT_TO_NOTHING: f32 = 1e-20;
+
 /// The grid that covers these ranges of values, one for all or one a channel.
 pub(super) fn grid_of_ranges(ranges: &[(f32, f32)], format: Format, zero_point: bool) -> Grid {
-    let Levels { qmin, qmax } = format.levels;
+    let Levels { qmin, qmax, spacing } = format.levels;
     let (lowest, scale) = ranges
         .iter()
         .map(|&(low, high)| {
@@ -82,14 +101,15 @@ pub(super) fn grid_of_ranges(ranges: &[(f32, f32)], format: Format, zero_point: 
                 true => (high - low) / (qmax - qmin) as f32,
                 false => part(low, qmin).max(part(high, qmax)),
             };
-            // All values 0: any step represents them.
-            let scale = if scale >= f32::MIN_POSITIVE { scale } else { 1.0 };
+            // All values 0: any step represents them, but no sign does.
+            let without = if spacing == 1 { 1.0 } else { NEXT_TO_NOTHING };
+            let scale = if scale >= f32::MIN_POSITIVE { scale } else { without };
             let code = if zero_point { (qmin as f32 - low / scale).round_ties_even() as i32 } else { 0 };
             (qmin - code.clamp(qmin, qmax), scale)
         })
         .unzip();
     let lowest: Vec<i32> = if zero_point { lowest } else { vec![qmin] };
-    Grid { bits: format.bits, lowest, span: format.levels.span(), spacing: 1, scale, to_code: ToCode::Divide }
+    Grid { bits: format.bits, lowest, span: format.levels.span(), spacing, scale, to_code: ToCode::Divide }
 }
 
 /// The same device without a gradient tape.

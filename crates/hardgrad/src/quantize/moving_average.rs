@@ -2,10 +2,10 @@ use burn::module::{Module, RunningState};
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::reduce::min_max;
 
-use super::Grid;
 use super::fixed::on_grid;
-use super::min_max::{grid_of_ranges, plain};
+use super::min_max::{grid_of_ranges, plain, sample_range};
 use super::quantizer::Format;
+use super::{Grid, QuantizeError};
 use crate::flex::{tensor, values};
 
 /// The range of a moving average of each training batch's smallest and largest activation.
@@ -40,10 +40,17 @@ impl MovingAverageRange {
         grid_of_ranges(&[(averages[0], averages[1])], format, self.zero_point)
     }
 
-    pub(super) fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
-        self.averages.update(Tensor::zeros([2], &plain(&sample.device())));
+    /// True where no activation was seen.
+    pub(super) fn is_unset(&self) -> bool {
+        values(&self.averages.value_sync()).iter().all(|value| *value == 0.0)
+    }
+
+    pub(super) fn calibrate(&mut self, sample: &[f32], format: Format) -> Result<(), QuantizeError> {
+        let (low, high) = sample_range(sample, format, self.zero_point)?;
+        self.averages.update(tensor(vec![low, high], [2]));
+        // Settles the update now, so that a saved model does not miss it.
         let _ = self.averages.value_sync();
-        self.observe(sample);
+        Ok(())
     }
 
     fn observe<const D: usize>(&self, x: &Tensor<D>) {

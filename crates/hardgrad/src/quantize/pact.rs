@@ -1,46 +1,42 @@
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::fake_quant::Bounds;
 use hardgrad_kernels::reduce::best_scale;
 
-use super::Grid;
-use super::lsq::{at_least, set};
 use super::quantizer::Format;
-use crate::flex::values;
-use crate::ops::pact;
-
-/// Smallest clipping bound in use; a learned one that falls to 0 would stop every gradient.
-const SMALLEST: f32 = 1e-4;
+use super::{Grid, NotPositive, Positive, QuantizeError};
+use crate::ops::{pact, pact_scale};
 
 /// A learned clipping bound alpha for unsigned activations (PACT).
 ///
 /// ```text
 /// s = alpha / (2^bits - 1)        y = round(clamp(x, 0, alpha) / s) s        gradients as in [`ops::pact`](crate::ops::pact)
 /// ```
-/// Source: Choi et al., 2018.
+/// What is learned is the logarithm of alpha ([`Positive`]), so that it stays above 0. Source: Choi et al., 2018 (who learn alpha
+/// itself).
 #[derive(Module, Debug)]
 pub struct PactRange {
     /// The bound, in units of x, `[1]`.
-    pub alpha: Param<Tensor<1>>,
+    pub alpha: Positive,
 }
 
 impl PactRange {
-    pub(super) fn new(scale: f32, bits: u32, device: &Device) -> Self {
-        let alpha = scale * Bounds::unsigned(bits).highest;
-        Self { alpha: Param::from_tensor(Tensor::from_floats([alpha], device)) }
+    pub(super) fn new(scale: f32, bits: u32, device: &Device) -> Result<Self, NotPositive> {
+        Ok(Self { alpha: Positive::new(&[scale * Bounds::unsigned(bits).highest], device)? })
     }
 
     pub(super) fn quantize<const D: usize>(&self, x: Tensor<D>, format: Format) -> Tensor<D> {
-        pact(x, at_least(self.alpha.val(), SMALLEST), format.bits)
+        pact(x, self.alpha.val(), format.bits)
     }
 
     pub(super) fn grid(&self, format: Format) -> Grid {
-        let alpha = values(&self.alpha.val())[0].max(SMALLEST);
-        Grid::new(format.bits, format.levels, 0, vec![crate::ops::pact_scale(alpha, format.bits)])
+        let scale = self.alpha.values().into_iter().map(|alpha| pact_scale(alpha, format.bits)).collect();
+        Grid::new(format.bits, format.levels, 0, scale)
     }
 
-    pub(super) fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>, format: Format) {
+    pub(super) fn calibrate(&mut self, sample: &[f32], format: Format) -> Result<(), QuantizeError> {
         let bounds: Bounds = format.levels.into();
-        set(&mut self.alpha, best_scale(&values(sample), bounds) * bounds.highest);
+        let scale = best_scale(sample, bounds).ok_or(QuantizeError::SampleWithoutRange)?;
+        Ok(self.alpha.set(scale * bounds.highest)?)
     }
 }

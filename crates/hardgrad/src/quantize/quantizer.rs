@@ -1,13 +1,17 @@
-use burn::module::{Module, Reparameterization};
-use burn::tensor::Tensor;
+use burn::module::{Module, Reparameterization, RunningState};
+use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::reduce::max_abs;
 
+use super::error::sample_values;
+use super::min_max::plain;
 use super::recorder::record;
+use super::{
+    DorefaRange, FixedRange, Grid, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, QuantizeError, Role,
+    StepClock,
+};
 use crate::coded::Activation;
-use crate::flex::values;
+use crate::flex::{tensor, values};
 use crate::ops::{LearnedStep, lsq_coded};
-
-use super::{DorefaRange, FixedRange, Grid, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, StepClock};
 
 /// A range method with its state.
 #[derive(Module, Debug)]
@@ -29,6 +33,8 @@ pub enum Range {
 pub struct Quantizer {
     /// The range method with its state.
     pub range: Range,
+    /// `[1]`: 1 from the first call after the delay on, 0 before; none without a delay. Saved with the model, because a clock is not.
+    pub begun: Option<RunningState<Tensor<1>>>,
     #[module(skip)]
     format: Format,
     #[module(skip)]
@@ -41,6 +47,7 @@ pub(super) struct Format {
     pub bits: u32,
     pub levels: Levels,
     pub axis: Option<usize>,
+    pub role: Role,
 }
 
 /// When a quantiser begins to work.
@@ -51,15 +58,10 @@ struct Start {
 }
 
 impl Quantizer {
-    pub(super) fn new(
-        range: Range,
-        bits: u32,
-        levels: Levels,
-        axis: Option<usize>,
-        delay: u64,
-        clock: StepClock,
-    ) -> Self {
-        Self { range, format: Format { bits, levels, axis }, start: Start { delay, clock } }
+    /// A quantiser that waits until `clock` reaches `delay`.
+    pub(super) fn new(range: Range, format: Format, delay: u64, clock: StepClock, device: &Device) -> Self {
+        let begun = (delay > 0).then(|| RunningState::new(Tensor::zeros([1], &plain(device))));
+        Self { range, begun, format, start: Start { delay, clock } }
     }
 
     /// The values on the grid, or unchanged before the delay is over; any shape.
@@ -82,27 +84,26 @@ impl Quantizer {
         if !self.is_active() {
             return None;
         }
-        Some(match &self.range {
-            // The range of weights is measured once.
-            Range::MinMax(range) => range.quantize_with_grid(x, self.format),
-            _ => {
-                let y = self.forward(x);
-                let grid = self.grid(&y);
-                (y, grid)
-            }
-        })
+        // The range of weights is measured once.
+        if let Range::MinMax(range) = &self.range {
+            return Some(range.quantize_with_grid(x, self.format));
+        }
+        let y = self.forward(x);
+        let grid = self.grid(&y);
+        Some((y, grid))
     }
 
     /// The values on the grid as codes, where the fused kernels can run; as floats before the delay is over.
     pub fn encode<const D: usize>(&self, x: Tensor<D>) -> Activation<D> {
-        match &self.range {
-            Range::Lsq(range) if self.is_active() && self.format.axis.is_none() => {
-                lsq_coded(x, range.step(), self.format.levels.into())
-            }
-            _ => match self.forward_with_grid(x.clone()) {
-                Some((y, grid)) => Activation::on_grid(y, &grid),
-                None => x.into(),
-            },
+        if let Range::Lsq(range) = &self.range
+            && self.format.axis.is_none()
+            && self.is_active()
+        {
+            return lsq_coded(x, range.scale.val(), self.format.levels.into());
+        }
+        match self.forward_with_grid(x.clone()) {
+            Some((y, grid)) => Activation::on_grid(y, &grid),
+            None => x.into(),
         }
     }
 
@@ -110,9 +111,14 @@ impl Quantizer {
     pub(crate) fn relu_step(&self) -> Option<LearnedStep> {
         match &self.range {
             Range::Lsq(range) if self.format.levels.qmin == 0 && self.format.axis.is_none() => {
-                Some(LearnedStep { scale: range.step(), highest: self.format.levels.qmax as f32 })
+                Some(LearnedStep { scale: range.scale.val(), highest: self.format.levels.qmax as f32 })
             }
-            _ => None,
+            Range::Lsq(_)
+            | Range::Fixed(_)
+            | Range::MinMax(_)
+            | Range::MovingAverage(_)
+            | Range::Pact(_)
+            | Range::Dorefa(_) => None,
         }
     }
 
@@ -128,6 +134,23 @@ impl Quantizer {
         }
     }
 
+    /// The grid of a quantiser of activations, which does not depend on them; none for one of weights.
+    pub(crate) fn activation_grid(&self) -> Option<Grid> {
+        match self.format.role {
+            Role::Activation => Some(self.grid(&tensor(vec![0.0], [1]))),
+            Role::Weight => None,
+        }
+    }
+
+    /// True where the range is one of activations seen, but none was.
+    pub(crate) fn is_unset(&self) -> bool {
+        match &self.range {
+            Range::MinMax(range) => range.is_unset(),
+            Range::MovingAverage(range) => range.is_unset(),
+            Range::Fixed(_) | Range::Lsq(_) | Range::Pact(_) | Range::Dorefa(_) => false,
+        }
+    }
+
     /// How far apart the values of `x` are that get neighbouring codes; the mean over the channels.
     fn step<const D: usize>(&self, x: &Tensor<D>) -> f32 {
         let grid = self.grid(x);
@@ -135,17 +158,33 @@ impl Quantizer {
         let step = grid.spacing as f32 * mean;
         match &self.range {
             // Its weights are stretched: by 1/max abs(tanh(x)) at 0.
-            Range::Dorefa(_) if grid.spacing == 2 => match max_abs(&values(x)).tanh() {
+            Range::Dorefa(_) if self.format.role == Role::Weight => match max_abs(&values(x)).tanh() {
                 0.0 => step,
                 largest => step * largest,
             },
-            _ => step,
+            Range::Dorefa(_)
+            | Range::Fixed(_)
+            | Range::MinMax(_)
+            | Range::MovingAverage(_)
+            | Range::Lsq(_)
+            | Range::Pact(_) => step,
         }
     }
 
-    /// False until the delay is over.
+    /// False until the delay is over; from then on true, also in a model that was saved and loaded, whose clock begins at 0.
     pub fn is_active(&self) -> bool {
-        self.start.clock.step() >= self.start.delay
+        let Some(begun) = &self.begun else { return true };
+        let noted = begun.value().inner();
+        if noted.clone().into_scalar::<f32>() > 0.5 {
+            return true;
+        }
+        let active = self.start.clock.step() >= self.start.delay;
+        if active {
+            begun.update(noted.ones_like());
+            // Settles the update now, so that a saved model does not miss it.
+            let _ = begun.value_sync();
+        }
+        active
     }
 
     /// Bits of a code.
@@ -155,14 +194,27 @@ impl Quantizer {
 
     /// Sets the range from a sample of the values to come, such as the activations of a few hundred training images.
     ///
-    /// Learned ranges get the scale with the least squared error, observed ranges the extremes; the others stay.
-    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) {
+    /// Learned ranges get the scale with the least squared error, observed ranges the extremes; the others stay. Fails, and leaves the
+    /// range as it was, where the sample is empty, not finite, or says nothing about the range.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use hardgrad::quantize::{QuantizeError, QuantizerConfig};
+    ///
+    /// let device = Device::flex();
+    /// let mut quantizer = QuantizerConfig::activations(4).init(&device).unwrap();
+    /// quantizer.calibrate(&Tensor::<1>::from_floats([0.0, 0.5, 1.5], &device)).unwrap();
+    /// let zeros = Tensor::<1>::zeros([3], &device);
+    /// assert_eq!(quantizer.calibrate(&zeros).unwrap_err(), QuantizeError::SampleWithoutRange);
+    /// ```
+    pub fn calibrate<const D: usize>(&mut self, sample: &Tensor<D>) -> Result<(), QuantizeError> {
+        let sample = sample_values(sample)?;
         match &mut self.range {
-            Range::Lsq(range) => range.calibrate(sample, self.format),
-            Range::Pact(range) => range.calibrate(sample, self.format),
-            Range::MinMax(range) => range.calibrate(sample),
-            Range::MovingAverage(range) => range.calibrate(sample),
-            Range::Fixed(_) | Range::Dorefa(_) => {}
+            Range::Lsq(range) => range.calibrate(&sample, self.format),
+            Range::Pact(range) => range.calibrate(&sample, self.format),
+            Range::MinMax(range) => range.calibrate(&sample, self.format),
+            Range::MovingAverage(range) => range.calibrate(&sample, self.format),
+            Range::Fixed(_) | Range::Dorefa(_) => Ok(()),
         }
     }
 }

@@ -1,24 +1,28 @@
-use burn::module::{Param, Reparameterizer};
-use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::Channels;
-use hardgrad_kernels::reduce::best_scale;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{QuantizeError, Quantizer, QuantizerConfig, Role, StepClock};
+use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
+use burn::tensor::Tensor;
+use hardgrad_kernels::fake_quant::{Bounds, Channels};
+use hardgrad_kernels::reduce::{all_finite, best_scale};
+
+use super::{QuantizeError, Quantizer, QuantizerConfig, RangeMethod, Role, StepClock};
 use crate::flex::values;
+use crate::parameters::Path;
 
 /// Attaches a [`Quantizer`] to every weight of a model, stock Burn layers included, in one call.
 ///
-/// A weight is a parameter of rank 2 or more whose path ends in `weight`. Channels are outputs: the last axis at rank 2,
-/// where Burn's `Linear` stores `[inputs, outputs]`, else the first. Learned scales begin at the least squared error.
+/// A weight is a parameter of rank 2 or more whose name ([`parameters`](crate::parameters)) ends in `weight`. Channels are outputs: the
+/// last axis at rank 2, where Burn's `Linear` stores `[inputs, outputs]`, else the first. Learned scales begin at the least squared
+/// error; a channel of zeros takes the largest scale of the others, and a weight of zeros 1/sqrt(inputs)/qmax.
 ///
 /// ```
-/// use burn::module::Module;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::Device;
 /// use hardgrad::quantize::{QuantizeWeights, Quantizer, QuantizerConfig};
 ///
 /// let layer = LinearConfig::new(8, 4).init(&Device::flex().autodiff());
-/// let layer = layer.apply_reparameterization(QuantizeWeights::new(QuantizerConfig::weights(4)).unwrap());
+/// let weights = QuantizeWeights::new(QuantizerConfig::weights(4)).unwrap();
+/// let layer = weights.apply(layer).unwrap();
 /// assert!(layer.weight.reparameterization::<Quantizer>().is_some());
 /// ```
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ impl QuantizeWeights {
         Ok(Self { config, others: Vec::new(), clock: StepClock::default() })
     }
 
-    /// Other settings (or, with `None`, no quantisation) for weights whose path begins with `prefix`.
+    /// Other settings (or, with `None`, no quantisation) for weights whose name begins with `prefix`, a path of fields.
     pub fn with_layer(mut self, prefix: &str, config: Option<QuantizerConfig>) -> Result<Self, QuantizeError> {
         config.iter().try_for_each(|config| config.check(Role::Weight))?;
         self.others.push((prefix.to_string(), config));
@@ -47,17 +51,123 @@ impl QuantizeWeights {
         Self { clock, ..self }
     }
 
-    fn config_of(&self, path: &str) -> Option<&QuantizerConfig> {
-        let within =
-            |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        match self.others.iter().rev().find(|(prefix, _)| within(prefix)) {
+    /// The model with quantised weights.
+    ///
+    /// Fails where a prefix of [`with_layer`](Self::with_layer) is that of no weight, and where the model has no weight, one that is
+    /// quantised already, or one that is not finite.
+    pub fn apply<M: Module>(self, model: M) -> Result<M, QuantizeError> {
+        let mut find = Find::default();
+        model.visit(&mut find);
+        if find.weights.is_empty() {
+            return Err(QuantizeError::NoWeight);
+        }
+        for (prefix, _) in &self.others {
+            if !find.weights.iter().any(|weight| is_within(&weight.name, prefix)) {
+                return Err(unknown_layer(prefix, &find.weights));
+            }
+        }
+        let mut plans = BTreeMap::new();
+        for Found { path, name, taken } in find.weights {
+            let Some(config) = self.config_of(&name).cloned() else { continue };
+            if taken {
+                return Err(QuantizeError::WeightTaken { name });
+            }
+            plans.insert(path, Plan { name, config });
+        }
+        let mut attach = Attach { plans, clock: self.clock, problem: None };
+        let model = model.apply_reparameterization(&mut attach);
+        match attach.problem {
+            Some(problem) => Err(problem),
+            None => Ok(model),
+        }
+    }
+
+    fn config_of(&self, name: &str) -> Option<&QuantizerConfig> {
+        match self.others.iter().rev().find(|(prefix, _)| is_within(name, prefix)) {
             Some((_, config)) => config.as_ref(),
             None => Some(&self.config),
         }
     }
 }
 
-impl Reparameterizer for QuantizeWeights {
+fn is_within(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// A weight of the model.
+struct Found {
+    /// What Burn calls it: as its name, with the variants of enums.
+    path: String,
+    name: String,
+    /// Has a reparameterization already.
+    taken: bool,
+}
+
+/// Finds the weights of a model.
+#[derive(Default)]
+struct Find {
+    path: Vec<String>,
+    name: Path,
+    weights: Vec<Found>,
+}
+
+impl ModuleVisitor for Find {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        // Burn shows a parameter first, then what reparameterizes it.
+        if container == "Reparameterization" {
+            let path = self.path.join(".");
+            self.weights.iter_mut().filter(|weight| weight.path == path).for_each(|weight| weight.taken = true);
+        }
+        self.path.push(name.to_string());
+        self.name.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+        self.name.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
+        let name = self.name.name();
+        if D >= 2 && name.rsplit('.').next() == Some("weight") {
+            self.weights.push(Found { path: self.path.join("."), name, taken: false });
+        }
+    }
+}
+
+/// How many names an error lists.
+const LISTED: usize = 6;
+
+fn unknown_layer(prefix: &str, weights: &[Found]) -> QuantizeError {
+    let names: Vec<&str> = weights.iter().map(|weight| weight.name.as_str()).collect();
+    // Every path to a weight could have been meant, not only that of the weight itself.
+    let mut paths = BTreeSet::new();
+    for name in names.iter().copied() {
+        paths.extend(name.match_indices('.').map(move |(end, _)| &name[..end]).chain([name]));
+    }
+    let nearest = paths.into_iter().min_by_key(|path| strsim::damerau_levenshtein(prefix, path)).unwrap_or_default();
+    let mut known = names[..names.len().min(LISTED)].join(", ");
+    if names.len() > LISTED {
+        known += &format!(" and {} more", names.len() - LISTED);
+    }
+    QuantizeError::UnknownLayer { prefix: prefix.to_string(), nearest: nearest.to_string(), known }
+}
+
+struct Plan {
+    name: String,
+    config: QuantizerConfig,
+}
+
+/// Burn's way to attach something to parameters.
+struct Attach {
+    /// By Burn's path.
+    plans: BTreeMap<String, Plan>,
+    clock: StepClock,
+    /// The first that was met.
+    problem: Option<QuantizeError>,
+}
+
+impl Reparameterizer for &mut Attach {
     type Reparam = Quantizer;
 
     fn reparameterize<const D: usize>(
@@ -65,29 +175,59 @@ impl Reparameterizer for QuantizeWeights {
         path: &str,
         parameter: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<Quantizer>) {
-        if D < 2 || path.rsplit('.').next() != Some("weight") {
-            return (parameter, None);
+        let Some(plan) = self.plans.remove(path) else { return (parameter, None) };
+        match plan.quantizer(&parameter, &self.clock) {
+            Ok(quantizer) => (parameter, Some(quantizer)),
+            Err(problem) => {
+                self.problem = self.problem.take().or(Some(problem));
+                (parameter, None)
+            }
         }
-        let Some(config) = self.config_of(path) else { return (parameter, None) };
-        let base = parameter.base();
-        let axis = (config.per_channel).then_some(if D == 2 { 1 } else { 0 });
-        let scale = best_scales(&values(&base), &base.dims(), axis, config);
-        let quantizer = config
-            .init_at(Role::Weight, axis, &scale, self.clock.clone(), &parameter.lazy_device())
-            .expect("checked when it was set");
-        (parameter, Some(quantizer))
     }
 }
 
-/// The scale with the least squared error, one for all or one for each index along `axis`.
-fn best_scales(values: &[f32], dims: &[usize], axis: Option<usize>, config: &QuantizerConfig) -> Vec<f32> {
-    let bounds = config.levels().into();
-    let Some(axis) = axis else { return vec![best_scale(values, bounds)] };
-    let Channels { channels, inner, .. } = Channels::along(dims, axis);
-    (0..channels)
-        .map(|channel| {
-            let rows = values.chunks(inner.max(1)).skip(channel).step_by(channels);
-            best_scale(&rows.flatten().copied().collect::<Vec<_>>(), bounds)
-        })
-        .collect()
+impl Plan {
+    fn quantizer<const D: usize>(
+        self,
+        parameter: &Param<Tensor<D>>,
+        clock: &StepClock,
+    ) -> Result<Quantizer, QuantizeError> {
+        let Self { name, config } = self;
+        let base = parameter.base();
+        let (latent, dims) = (values(&base), base.dims());
+        if !all_finite(&latent) {
+            return Err(QuantizeError::WeightNotFinite { name });
+        }
+        let outputs = if D == 2 { 1 } else { 0 };
+        let axis = config.per_channel.then_some(outputs);
+        let scales = match config.range {
+            RangeMethod::Lsq => {
+                let inputs = latent.len() / dims[outputs].max(1);
+                first_scales(&latent, axis.map(|axis| Channels::along(&dims, axis)), inputs, config.levels().into())
+            }
+            // They find theirs, or are told.
+            RangeMethod::Fixed
+            | RangeMethod::MinMax
+            | RangeMethod::MovingAverage
+            | RangeMethod::Pact
+            | RangeMethod::Dorefa => Vec::new(),
+        };
+        config.init_at(Role::Weight, axis, &scales, clock.clone(), &parameter.lazy_device())
+    }
+}
+
+/// The scale with the least squared error, one for all or one a channel; zeros get one that others have, or usual weights would.
+fn first_scales(latent: &[f32], channels: Option<Channels>, inputs: usize, bounds: Bounds) -> Vec<f32> {
+    let found: Vec<Option<f32>> = match channels {
+        None => vec![best_scale(latent, bounds)],
+        Some(Channels { channels, inner, .. }) => (0..channels)
+            .map(|channel| {
+                let rows = latent.chunks(inner.max(1)).skip(channel).step_by(channels);
+                best_scale(&rows.flatten().copied().collect::<Vec<_>>(), bounds)
+            })
+            .collect(),
+    };
+    let largest = found.iter().flatten().copied().reduce(f32::max);
+    let of_zeros = largest.unwrap_or_else(|| 1.0 / (inputs.max(1) as f32).sqrt() / bounds.highest);
+    found.into_iter().map(|scale| scale.unwrap_or(of_zeros)).collect()
 }

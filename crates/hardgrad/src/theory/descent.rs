@@ -138,7 +138,6 @@ mod tests {
 
     const V_STAR: [f64; 5] = [1.0, -0.4, 0.7, 0.2, -0.9];
     const W_STAR: [f64; 4] = [0.5, -0.5, 0.5, 0.5];
-    const SURROGATES: [ReluSurrogate; 3] = [ReluSurrogate::Identity, ReluSurrogate::Relu, ReluSurrogate::ClippedRelu];
 
     /// Values from a normal distribution for start `index`.
     fn normal(len: usize, index: u32, stream: u32) -> Vec<f64> {
@@ -177,7 +176,7 @@ mod tests {
     #[test]
     fn gradients_of_samples_have_the_closed_forms_as_their_means() {
         let (batches, samples) = (200, 500);
-        for (index, surrogate) in SURROGATES.into_iter().enumerate() {
+        for (index, &surrogate) in ReluSurrogate::ALL.iter().enumerate() {
             let descent = start(index as u32, surrogate);
             let found: Vec<Vec<f64>> = (0..batches)
                 .map(|batch| {
@@ -202,7 +201,7 @@ mod tests {
         // Almost opposite to w*.
         let turn = 1e-6;
         let w: Vec<f64> = W_STAR.iter().enumerate().map(|(i, w)| -w + if i == 0 { turn } else { 0.0 }).collect();
-        for surrogate in SURROGATES {
+        for &surrogate in ReluSurrogate::ALL {
             let mut descent = Descent::new(&minimum.v, &w, &V_STAR, &W_STAR, surrogate).unwrap();
             let at = descent.loss();
             let (mut highest, mut angle) = (at, PI);

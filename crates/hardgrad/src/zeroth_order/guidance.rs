@@ -28,14 +28,13 @@ use crate::random::Random;
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use burn::module::Module;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
 /// use hardgrad::quantize::{QuantizeWeights, QuantizerConfig};
 /// use hardgrad::zeroth_order::{GradientConfig, Guidance, MethodName, Moment, quantized};
 ///
 /// let layer = LinearConfig::new(4, 3).init(&Device::flex().autodiff());
-/// let layer = layer.apply_reparameterization(QuantizeWeights::new(QuantizerConfig::weights(2)).unwrap());
+/// let layer = QuantizeWeights::new(QuantizerConfig::weights(2)).unwrap().apply(layer).unwrap();
 /// let config = GradientConfig { method: MethodName::Spsa, directions: 8, ..GradientConfig::default() };
 /// let guidance = Guidance::new(&config).unwrap().unwrap();
 ///

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use hardgrad_kernels::counts::share_of_rounded_up;
 use serde::{Deserialize, Serialize};
 
 use super::{Adaptive, BiasCorrection, Fogzo, Spsa, WeightedAverage, ZerothOrderError};
@@ -113,8 +114,8 @@ pub enum MethodName {
 
 impl MethodName {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::StraightThrough, Self::Spsa, Self::Fogzo, Self::WeightedAverage, Self::BiasCorrection, Self::Adaptive];
+    pub const ALL: &'static [Self] =
+        &[Self::StraightThrough, Self::Spsa, Self::Fogzo, Self::WeightedAverage, Self::BiasCorrection, Self::Adaptive];
 
     /// The word.
     pub fn name(self) -> &'static str {
@@ -196,8 +197,7 @@ impl GradientConfig {
 
     /// The first step of `steps` that is guided; `steps` or more if none is.
     pub fn first_step(&self, steps: u64) -> u64 {
-        // A product that should be whole may come out a bit above it.
-        (self.begin * steps as f64 - 1e-6).ceil().max(0.0) as u64
+        share_of_rounded_up(steps, self.begin)
     }
 
     /// How far guidance is at `step` of `steps`: from 0 at its first step to 1 at the last one; none before it begins, which it
@@ -229,7 +229,7 @@ mod tests {
         }
         assert!(refused(GradientConfig { weight: 2.0, ..good.clone() }).starts_with("weight"));
         assert!(refused(GradientConfig { begin: 1.0, ..good.clone() }).starts_with("begin"));
-        for method in MethodName::ALL {
+        for &method in MethodName::ALL {
             let made = GradientConfig { method, ..good.clone() }.method().unwrap();
             assert_eq!(made.map_or("straight_through", |made| made.name()), method.name());
         }

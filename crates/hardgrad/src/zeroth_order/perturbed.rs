@@ -23,7 +23,6 @@ pub struct Perturbed {
 /// Hard functions of your own are not known here: name their parameters as [`Perturbed`] yourself.
 ///
 /// ```
-/// use burn::module::Module;
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::Device;
 /// use hardgrad::quantize::{QuantizeWeights, QuantizerConfig, RangeMethod};
@@ -31,7 +30,7 @@ pub struct Perturbed {
 ///
 /// let config = QuantizerConfig { range: RangeMethod::Fixed, fixed_scale: 0.5, ..QuantizerConfig::weights(2) };
 /// let layer = LinearConfig::new(4, 3).init(&Device::flex());
-/// let layer = layer.apply_reparameterization(QuantizeWeights::new(config).unwrap());
+/// let layer = QuantizeWeights::new(config).unwrap().apply(layer).unwrap();
 /// let found = quantized(&layer);
 /// assert_eq!((found.len(), found[0].name.as_str(), found[0].step), (1, "weight", 0.5));
 /// ```

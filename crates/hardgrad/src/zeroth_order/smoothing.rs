@@ -43,7 +43,7 @@ impl Smoothing {
         Self { width: 1.0 / 12f64.sqrt(), noise: Noise::Uniform }
     }
 
-    /// Of the sign with this surrogate; none where no noise of finite variance makes one of the other.
+    /// Of the sign with this surrogate; none where no noise of finite variance is known to make one of the other.
     ///
     /// ```
     /// use hardgrad::Surrogate;
@@ -51,12 +51,12 @@ impl Smoothing {
     /// assert!(Smoothing::sign(Surrogate::Tanh).is_some() && Smoothing::sign(Surrogate::Identity).is_none());
     /// ```
     pub fn sign(surrogate: Surrogate) -> Option<Self> {
-        match surrogate {
-            Surrogate::Clipped => Some(Self { width: 1.0 / 3f64.sqrt(), noise: Noise::Uniform }),
-            Surrogate::Tanh => Some(Self { width: PI / 12f64.sqrt(), noise: Noise::Logistic }),
-            Surrogate::ApproxSign => Some(Self { width: 1.0 / 6f64.sqrt(), noise: Noise::Triangular }),
-            Surrogate::Identity | Surrogate::Relu | Surrogate::SwishSign { .. } | Surrogate::Ede { .. } => None,
-        }
+        let known = [
+            (Surrogate::Clipped, Self { width: 1.0 / 3f64.sqrt(), noise: Noise::Uniform }),
+            (Surrogate::Tanh, Self { width: PI / 12f64.sqrt(), noise: Noise::Logistic }),
+            (Surrogate::ApproxSign, Self { width: 1.0 / 6f64.sqrt(), noise: Noise::Triangular }),
+        ];
+        known.into_iter().find(|(known, _)| *known == surrogate).map(|(_, smoothing)| smoothing)
     }
 }
 
@@ -93,10 +93,12 @@ mod tests {
             assert!((found - x).abs() < 1e-4, "round at {x}: {found}");
         }
         let sign = |x: f64| if x >= 0.0 { 1.0 } else { -1.0 };
-        for surrogate in [Surrogate::Clipped, Surrogate::Tanh, Surrogate::ApproxSign] {
-            let smoothing = Smoothing::sign(surrogate).unwrap();
+        let rows = Surrogate::ALL.iter().filter_map(|&surrogate| Some((surrogate, Smoothing::sign(surrogate)?)));
+        let rows: Vec<(Surrogate, Smoothing)> = rows.collect();
+        assert_eq!(rows.len(), 3);
+        for (surrogate, smoothing) in rows {
             for x in points {
-                let (found, expected) = (smoothed(sign, x, smoothing), f64::from(surrogate.value(x as f32)));
+                let (found, expected) = (smoothed(sign, x, smoothing), surrogate.value(x));
                 assert!((found - expected).abs() < 1e-4, "{} at {x}: {found}, expected {expected}", surrogate.name());
             }
         }

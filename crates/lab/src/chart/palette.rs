@@ -58,11 +58,11 @@ impl Look {
             Style::Line if series.points.len() <= 20 => Some((10.0, 0.0)),
             // Dashes drown in a noisy curve. The markers of different curves stand apart.
             Style::Line if round > 0 => Some((90.0, 14.0 + 11.0 * place as f64)),
-            _ => None,
+            Style::Line | Style::Dashed | Style::Quiet => None,
         };
         let pen = match series.style {
             Style::Quiet => Pen { colour: RGBColor(0xb0, 0xb0, 0xb0), width: 0.8, dashed: false },
-            _ => Pen { colour: COLOURS[place], width: 1.7, dashed },
+            Style::Line | Style::Dashed => Pen { colour: COLOURS[place], width: 1.7, dashed },
         };
         Self { pen, markers, shape: SHAPES[place], filled: round % 2 == 0 }
     }

@@ -19,12 +19,19 @@ pub(super) const TINY: f64 = 1e-250;
 impl Scale {
     /// Whether a value has a place.
     pub(super) fn has(self, value: f64) -> bool {
-        value.abs() <= 1.0 / TINY && (self == Self::Linear || value >= TINY)
+        let reaches = match self {
+            Self::Linear => true,
+            Self::Log => value >= TINY,
+        };
+        value.abs() <= 1.0 / TINY && reaches
     }
 
     /// What grows evenly along the axis.
     fn coordinate(self, value: f64) -> f64 {
-        if self == Self::Log { value.log10() } else { value }
+        match self {
+            Self::Linear => value,
+            Self::Log => value.log10(),
+        }
     }
 
     /// Lowest and highest coordinate of an axis that shows these values with some space around them.

@@ -31,7 +31,7 @@ pub(crate) fn changed<T: Serialize + DeserializeOwned>(
 
 /// The table that a change `key=value` stands for, and its name in errors; a value is TOML, or a string where it is not.
 pub(crate) fn parse(change: &str) -> Result<(Table, String), ConfigError> {
-    let source_name = format!("--set {change}");
+    let source_name = format!("--set {}", one_line(change));
     let Some((key, value)) = change.split_once('=') else {
         let problem = "expected key=value, such as seed=1 or training.batch_size=64".to_string();
         return Err(ConfigError::Syntax { source_name, problem });
@@ -40,13 +40,22 @@ pub(crate) fn parse(change: &str) -> Result<(Table, String), ConfigError> {
     let value = format!("value = {value}")
         .parse::<Table>()
         .ok()
+        // A value of several lines may hold other keys.
+        .filter(|table| table.len() == 1)
         .and_then(|mut table| table.remove("value"))
+        .or_else(|| number(value).map(Value::Float))
         .unwrap_or_else(|| Value::String(value.to_string()));
     let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
     let inner = rest.map_or(value.clone(), |rest| {
         rest.rsplit('.').fold(value, |value, part| Value::Table(Table::from_iter([(part.to_string(), value)])))
     });
     Ok((Table::from_iter([(first.to_string(), inner)]), source_name))
+}
+
+/// A number that is none in TOML, which wants digits on both sides of the point: `.001`, `1.`
+fn number(text: &str) -> Option<f64> {
+    let digits = text.trim_start_matches(['+', '-']);
+    digits.starts_with(|first: char| first == '.' || first.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Puts `given` over `known`, which has every key that may be given.
@@ -63,7 +72,7 @@ fn merge(known: &mut Table, given: Table, path: &str, source_name: &str, keys: &
             source_name: source_name.to_string(),
             key: key.clone(),
             expected,
-            found: found.to_string(),
+            found: one_line(&found.to_string()),
         };
         match (old, value) {
             (Value::Table(old), Value::Table(value)) => merge(old, value, &key, source_name, keys)?,

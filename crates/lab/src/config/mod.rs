@@ -1,8 +1,9 @@
 //! The settings of a run: complete defaults, changed by a TOML file and by `key=value` pairs.
 
 pub(crate) mod changes;
+pub(crate) mod path_text;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, Role};
 use hardgrad::zeroth_order::{GradientConfig, MethodName, ZerothOrderError};
@@ -40,8 +41,11 @@ pub struct Config {
 /// Where the images come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {
-    /// Folder with the four IDX files; empty for the embedded subset of Fashion-MNIST.
+    /// Folder with the four IDX files; empty for the embedded subset of Fashion-MNIST. A path that is not Unicode stands here as
+    /// `percent:` and its bytes, see [`Config::set_data_folder`].
     pub directory: String,
+    /// Refuse files that differ from those of the known set to which another file of the folder belongs.
+    pub verify: bool,
 }
 
 /// The convolutional network: blocks of convolution, batch norm, 2x2 max pooling and ReLU, then linear layers.
@@ -60,9 +64,11 @@ pub struct ModelConfig {
 pub struct TrainingConfig {
     /// Images a step.
     pub batch_size: usize,
-    /// Passes over the training images in float32.
+    /// Run folder with whose float network training begins; empty for random weights.
+    pub init: String,
+    /// Passes over the training images in float32; 0 takes the network of `init` as it is.
     pub float_epochs: u64,
-    /// Passes with quantisation, after the float ones.
+    /// Passes with quantisation, after the float ones; 0 for quantisation after training alone.
     pub quantized_epochs: u64,
     /// Highest learning rate of the float stage (Adam, linear warm-up, then cosine to 0).
     pub float_learning_rate: f64,
@@ -133,10 +139,11 @@ impl Default for Config {
         Self {
             recipe: RECIPES[0].name.to_string(),
             seed: 0,
-            data: DataConfig { directory: String::new() },
+            data: DataConfig { directory: String::new(), verify: true },
             model: ModelConfig { channels: vec![32, 64], kernel_size: 5, hidden: vec![512] },
             training: TrainingConfig {
                 batch_size: 128,
+                init: String::new(),
                 float_epochs: 10,
                 quantized_epochs: 5,
                 float_learning_rate: 0.002,
@@ -264,21 +271,46 @@ impl Config {
     }
 
     /// The folder of the images; none for the embedded ones.
-    pub fn data_folder(&self) -> Option<&Path> {
-        Some(Path::new(&self.data.directory)).filter(|folder| !folder.as_os_str().is_empty())
+    pub fn data_folder(&self) -> Option<PathBuf> {
+        folder(&self.data.directory)
+    }
+
+    /// Takes the images from this folder.
+    pub fn set_data_folder(&mut self, folder: &Path) {
+        self.data.directory = path_text::text(folder);
+    }
+
+    /// The run with whose float network training begins.
+    pub fn init_folder(&self) -> Option<PathBuf> {
+        folder(&self.training.init)
+    }
+
+    /// Begins with the float network of the run in this folder, and takes it as it is.
+    pub fn set_init_folder(&mut self, folder: &Path) {
+        self.training.init = path_text::text(folder);
+        self.training.float_epochs = 0;
     }
 
     /// A complete or partial config; keys that are not given keep their defaults. `source_name` is for errors.
     pub fn from_toml(text: &str, source_name: &str) -> Result<Self, ConfigError> {
-        let given: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
+        let given = Self::parse(text, source_name)?;
+        let recipe = given.get("recipe").and_then(Value::as_str).unwrap_or(RECIPES[0].name);
+        Self::of_recipe(recipe)?.changed(given, source_name)
+    }
+
+    /// This config with what the text, a complete or partial one, says otherwise.
+    pub fn with_toml(self, text: &str, source_name: &str) -> Result<Self, ConfigError> {
+        self.changed(Self::parse(text, source_name)?, source_name)
+    }
+
+    fn parse(text: &str, source_name: &str) -> Result<Table, ConfigError> {
+        text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
             source_name: match error.span() {
                 Some(span) => format!("{source_name}:{}", 1 + text[..span.start].matches('\n').count()),
                 None => source_name.to_string(),
             },
             problem: one_line(error.message()),
-        })?;
-        let recipe = given.get("recipe").and_then(Value::as_str).unwrap_or(RECIPES[0].name);
-        Self::of_recipe(recipe)?.changed(given, source_name)
+        })
     }
 
     /// The config after `key=value` changes; a value is TOML, or a string where it is not.
@@ -319,9 +351,22 @@ impl Config {
             return Err(out_of_range("model.kernel_size", "odd and at most 31", model.kernel_size));
         }
         in_range("training.batch_size", training.batch_size as f64, 2.0..=65_536.0, "a whole number from 2 to 65536")?;
-        at_least_1("training.float_epochs", training.float_epochs)?;
-        at_least_1("training.quantized_epochs", training.quantized_epochs)?;
+        for (key, epochs) in
+            [("training.float_epochs", training.float_epochs), ("training.quantized_epochs", training.quantized_epochs)]
+        {
+            in_range(key, epochs as f64, 0.0..=1e9, "a whole number from 0 to 1000000000")?;
+        }
+        if training.float_epochs == 0 && training.init.is_empty() {
+            let expected =
+                "at least 1 where the network begins with random weights; give a trained one with --init RUN";
+            return Err(out_of_range("training.float_epochs", expected, training.float_epochs));
+        }
         at_least_1("training.checkpoint_every", training.checkpoint_every)?;
+        for (key, steps) in
+            [("training.warmup_steps", training.warmup_steps), ("quantization.delay", quantization.delay)]
+        {
+            in_range(key, steps as f64, 0.0..=1e9, "a whole number from 0 to 1000000000")?;
+        }
         for (key, value) in [
             ("training.float_learning_rate", training.float_learning_rate),
             ("training.quantized_learning_rate", training.quantized_learning_rate),
@@ -403,6 +448,11 @@ impl From<&AugmentationConfig> for Augmentation {
     fn from(config: &AugmentationConfig) -> Self {
         Self { horizontal_flip: config.horizontal_flip, shift: config.shift }
     }
+}
+
+/// The folder that a text names; none for an empty one.
+fn folder(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| path_text::path(text))
 }
 
 fn in_range(
@@ -487,6 +537,30 @@ mod tests {
     }
 
     #[test]
+    fn numbers_may_be_written_as_people_do() {
+        let numbers =
+            [(".001", 0.001), ("1.", 1.0), ("+.5", 0.5), ("-0.", 0.0), ("5e-4", 0.0005), (".2E-1", 0.02), ("1", 1.0)];
+        for (text, expected) in numbers {
+            let config = Config::default().with_changes(&[format!("training.weight_decay={text}")]).unwrap();
+            assert_eq!(config.training.weight_decay, expected, "{text}");
+        }
+        // Words that Rust, too, reads as numbers stay words.
+        let folder = Config::default().with_changes(&["data.directory=infinity".to_string()]).unwrap();
+        assert_eq!(folder.data.directory, "infinity");
+    }
+
+    #[test]
+    fn a_trained_network_replaces_the_float_stage() {
+        let mut config = Config::default();
+        config.set_init_folder(Path::new("runs/qat-1"));
+        config.check().unwrap();
+        assert_eq!((config.init_folder().unwrap(), config.training.float_epochs), (PathBuf::from("runs/qat-1"), 0));
+        let config = config.with_changes(&["training.quantized_epochs=0".to_string()]).unwrap();
+        config.check().unwrap();
+        assert_eq!(Config::from_toml(&config.to_toml(), "x").unwrap(), config);
+    }
+
+    #[test]
     fn a_gradient_method_needs_quantised_weights() {
         let float = ["weight_bits", "first_layer_bits", "last_layer_bits"].map(|key| format!("quantization.{key}=32"));
         let config = Config::default().with_changes(&float).unwrap();
@@ -512,6 +586,12 @@ mod tests {
             ("model.kernel_size=4", "model.kernel_size must be odd"),
             ("seed=-1", "seed must be a whole number of at least 0"),
             ("batch", "expected key=value"),
+            ("seed=1\nfoo=2", "seed must be a whole number"),
+            (
+                "training.float_epochs=0",
+                "training.float_epochs must be at least 1 where the network begins with random",
+            ),
+            ("training.weight_decay=.", "training.weight_decay must be a number"),
             ("gradient.directions=0", "gradient.directions must be a whole number from 1 to 65535, got 0"),
             ("gradient.beta_min=1.5", "gradient.beta_min must be from 0 to 1, got 1.5"),
             ("gradient.epsilon=0", "gradient.epsilon must be above 0 and at most 1000, got 0"),

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::idx::{self, FileFormat, FileRole, IdxFile};
+use super::idx::{self, FileFormat, IdxFile};
 use super::known_sets::KnownSet;
-use super::{DataError, assemble, claimed_set, file_name, find_files, missing_files};
+use super::role::FileRole;
+use super::{DataError, Dataset, altered_file, assemble, claimed_set, file_name, location};
 
 /// What [`check`] found in a folder.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub struct CheckReport {
     pub known_set: Option<&'static KnownSet>,
     /// Why [`load`](super::load) refuses the folder; `None` if it takes it.
     pub problem: Option<DataError>,
+    /// The set, also where a file differs from that of a known set; `None` if the files make none.
+    pub dataset: Option<Dataset>,
+    /// The [`notes`](Dataset::notes) of the set.
+    pub notes: Vec<String>,
 }
 
 impl CheckReport {
@@ -83,15 +88,15 @@ impl fmt::Display for Verdict {
 /// # Errors
 /// Only if the folder itself is none, cannot be read or is empty; problems of its files are part of the report.
 pub fn check(folder: &Path) -> Result<CheckReport, DataError> {
-    let paths = find_files(folder)?;
-    let mut problem = paths.iter().any(Option::is_none).then(|| missing_files(folder, &paths));
+    let paths = location::find_files(folder)?;
+    let mut problem = paths.iter().any(Option::is_none).then(|| location::missing_files(folder, &paths));
 
     let mut reports = Vec::new();
     let mut contents = Vec::new();
     for (role, path) in FileRole::ALL.into_iter().zip(paths) {
         let mut report = FileReport {
             role,
-            name: role.names()[0].to_string(),
+            name: role.usual_name().to_string(),
             format: None,
             dims: Vec::new(),
             sha256: None,
@@ -126,8 +131,14 @@ pub fn check(folder: &Path) -> Result<CheckReport, DataError> {
         }
     }
     // All four could be read: do they also fit together?
+    let mut dataset = None;
     if let Ok(files) = <[IdxFile; 4]>::try_from(contents) {
-        problem = assemble(folder, files).err();
+        problem = altered_file(&files);
+        match assemble(folder, files) {
+            Ok(set) => dataset = Some(set),
+            Err(error) => problem = problem.or(Some(error)),
+        }
     }
-    Ok(CheckReport { folder: folder.to_path_buf(), files: reports, known_set, problem })
+    let notes = dataset.as_ref().map_or_else(Vec::new, Dataset::notes);
+    Ok(CheckReport { folder: folder.to_path_buf(), files: reports, known_set, problem, dataset, notes })
 }

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use super::idx::{self, FileRole};
-use super::{DataError, Dataset, assemble};
+use super::role::FileRole;
+use super::{DataError, Dataset, assemble, idx};
 
 /// The file that plays a role, compressed.
 pub(super) fn bytes(role: FileRole) -> &'static [u8] {
@@ -21,7 +21,7 @@ pub(super) fn bytes(role: FileRole) -> &'static [u8] {
 /// Reads the subset, with the same checks as a folder.
 pub(super) fn load() -> Result<Dataset, DataError> {
     let path = Path::new("fashion-mnist-subset");
-    let read = |role: FileRole| idx::read(bytes(role), &path.join(role.names()[0]), role);
+    let read = |role: FileRole| idx::read(bytes(role), &path.join(role.usual_name()), role);
     assemble(
         path,
         [
@@ -51,6 +51,7 @@ mod tests {
             assert_eq!(part.labels[..5], first_labels);
             assert!((0..10).all(|class| part.labels.contains(&class)));
         }
+        assert_eq!(set.notes(), Vec::<String>::new());
     }
 
     #[test]

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::files::FileError;
+
 /// What can be wrong with data; each message is one line that names the file and the mend.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -58,7 +60,8 @@ pub enum DataError {
     /// A file differs from that of the set to which another file of the folder belongs.
     #[error(
         "{}: is not the file of {set}, to which another file of the folder belongs: SHA-256 is {found}, \
-         expected {expected}; fetch the set again, or keep no file of {set} beside your own",
+         expected {expected}; fetch the set again, or, if it is a set of your own, train with --set data.verify=false or keep no \
+         file of {set} beside yours (`hardgrad data check` shows all files)",
         path.display()
     )]
     ChecksumMismatch {
@@ -71,6 +74,9 @@ pub enum DataError {
         /// SHA-256 of the file as published.
         expected: &'static str,
     },
+    /// A picture could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// An image does not have the size that the model takes.
     #[error(
         "{}: the image is {} x {} pixels (width x height), expected {} x {}; scale or crop it",

@@ -9,70 +9,23 @@
 //! | 3 | number of dimensions: 3 for images (count, height, width), 1 for labels (count) |
 //! | 4 and on | the dimensions, four bytes each |
 //!
-//! A file may be compressed with gzip, in one member or several. Which it is shows in its first two bytes, so the name does
-//! not matter. Nothing in the header is trusted: memory grows with what arrives, and reading stops one byte past the
-//! promised end, so that neither a false header nor a gzip bomb takes more memory than the file deserves.
+//! A file may be compressed with gzip, in one member or several, with zeros after the last. Which it is shows in its first
+//! two bytes, so the name does not matter. Nothing in the header is trusted: memory grows with what arrives, and reading stops
+//! one byte past the promised end, so that neither a false header nor a gzip bomb takes more memory than the file deserves.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-
-/// The first two bytes of every gzip file.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+use super::gzip::{GZIP_MAGIC, Members};
+use super::role::FileRole;
 
 /// The most bytes of values that a file may hold: 4 GiB.
 const LARGEST: u64 = 4 << 30;
-
-/// One of the four files that make a set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileRole {
-    /// The images to train on.
-    TrainImages,
-    /// The labels of the images to train on.
-    TrainLabels,
-    /// The images to test on.
-    TestImages,
-    /// The labels of the images to test on.
-    TestLabels,
-}
-
-impl FileRole {
-    /// The four files, in the order of every table and report.
-    pub const ALL: [FileRole; 4] =
-        [FileRole::TrainImages, FileRole::TrainLabels, FileRole::TestImages, FileRole::TestLabels];
-
-    /// The names under which the file is looked for, the usual one first; each may also carry the suffix `.gz`.
-    pub fn names(self) -> &'static [&'static str] {
-        match self {
-            FileRole::TrainImages => &["train-images-idx3-ubyte"],
-            FileRole::TrainLabels => &["train-labels-idx1-ubyte"],
-            FileRole::TestImages => &["t10k-images-idx3-ubyte", "test-images-idx3-ubyte"],
-            FileRole::TestLabels => &["t10k-labels-idx1-ubyte", "test-labels-idx1-ubyte"],
-        }
-    }
-
-    /// Number of dimensions: 3 for images, 1 for labels.
-    fn rank(self) -> usize {
-        match self {
-            FileRole::TrainImages | FileRole::TestImages => 3,
-            FileRole::TrainLabels | FileRole::TestLabels => 1,
-        }
-    }
-
-    /// What the file holds, for messages.
-    fn content(self) -> &'static str {
-        match self {
-            FileRole::TrainImages | FileRole::TestImages => "images",
-            FileRole::TrainLabels | FileRole::TestLabels => "labels",
-        }
-    }
-}
 
 /// How a file is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +57,21 @@ pub(super) struct IdxFile {
     pub(super) sha256: String,
 }
 
+/// The first four bytes of a file, decompressed, as a big-endian number; `None` if there are none or it is no ordinary file.
+pub(super) fn magic(path: &Path) -> Option<u32> {
+    if !path.is_file() {
+        return None;
+    }
+    let mut input = BufReader::new(File::open(path).ok()?);
+    let mut magic = [0; 4];
+    if input.fill_buf().ok()?.starts_with(&GZIP_MAGIC) {
+        Members::new(input).read_exact(&mut magic).ok()?;
+    } else {
+        input.read_exact(&mut magic).ok()?;
+    }
+    Some(u32::from_be_bytes(magic))
+}
+
 /// Reads a file from the disk.
 pub(super) fn read_file(path: &Path, role: FileRole) -> Result<IdxFile, DataError> {
     let file = File::open(path).map_err(|cause| DataError::io(path, cause))?;
@@ -114,7 +82,7 @@ pub(super) fn read_file(path: &Path, role: FileRole) -> Result<IdxFile, DataErro
 pub(super) fn read(mut input: impl BufRead, path: &Path, role: FileRole) -> Result<IdxFile, DataError> {
     let start = input.fill_buf().map_err(|cause| DataError::io(path, cause))?;
     if start.starts_with(&GZIP_MAGIC) {
-        read_stream(MultiGzDecoder::new(input), path, role, FileFormat::Gzip)
+        read_stream(Members::new(input), path, role, FileFormat::Gzip)
     } else {
         read_stream(input, path, role, FileFormat::Raw)
     }
@@ -186,19 +154,18 @@ fn check_magic(header: &[u8], path: &Path, role: FileRole) -> Result<(), DataErr
         return Err(short_header(header, path, role));
     };
     let found = u32::from_be_bytes(magic);
-    let expected = 0x0800 + role.rank() as u32;
+    let expected = role.magic();
     if found == expected {
         return Ok(());
     }
-    let what = match found {
-        0x0803 => "it holds images",
-        0x0801 => "it holds labels",
-        _ => "it is no IDX file of images or labels",
+    let what = match magic {
+        [0, 0, 0x08, 3] => "it holds images; put the right file under this name",
+        [0, 0, 0x08, 1] => "it holds labels; put the right file under this name",
+        [0, 0, 0x08, _] => "it has another number of dimensions; store images in three and labels in one",
+        [0, 0, 0x09 | 0x0b..=0x0e, _] => "its values are no unsigned bytes; store them as unsigned bytes",
+        _ => "it is no IDX file; put the right file under this name",
     };
-    let problem = format!(
-        "starts with 0x{found:08x}, expected 0x{expected:08x} for {}: {what}; put the right file under this name",
-        role.content()
-    );
+    let problem = format!("starts with 0x{found:08x}, expected 0x{expected:08x} for {}: {what}", role.content());
     Err(DataError::malformed(path, problem))
 }
 
@@ -281,9 +248,13 @@ pub(super) mod tests {
         let bytes = small();
         // Two members, cut inside the header.
         let members = [gzip(&bytes[..7]), gzip(&bytes[7..])].concat();
-        for (stored, format) in
-            [(bytes.clone(), FileFormat::Raw), (gzip(&bytes), FileFormat::Gzip), (members, FileFormat::Gzip)]
-        {
+        let padded = [gzip(&bytes), vec![0; 512]].concat();
+        for (stored, format) in [
+            (bytes.clone(), FileFormat::Raw),
+            (gzip(&bytes), FileFormat::Gzip),
+            (members, FileFormat::Gzip),
+            (padded, FileFormat::Gzip),
+        ] {
             let file = read_images(&stored).unwrap();
             assert_eq!(file.format, format);
             assert_eq!(file.dims, [2, 2, 3]);
@@ -308,6 +279,8 @@ pub(super) mod tests {
         let bytes = [small(), vec![0]].concat();
         assert!(refusal(&bytes).contains("holds more where its header promises 12 bytes"));
         assert!(refusal(&gzip(&bytes)).contains("holds more where its header promises 12 bytes"));
+        // Only zeros outside the compressed data are padding.
+        assert!(refusal(&[small(), vec![0; 512]].concat()).contains("holds more where"));
     }
 
     #[test]
@@ -317,7 +290,9 @@ pub(super) mod tests {
         assert!(labels.contains("it holds labels"));
         assert!(refusal(b"<!DOCTYPE html>").contains("0x3c21444f"));
         let floats = [&[0, 0, 0x0d, 3], &small()[4..]].concat();
-        assert!(refusal(&floats).contains("0x00000d03"));
+        let floats = refusal(&floats);
+        assert!(floats.contains("0x00000d03") && floats.contains("no unsigned bytes"));
+        assert!(refusal(&idx(&[2, 2, 2, 3], &[0; 24])).contains("another number of dimensions"));
     }
 
     #[test]
@@ -364,6 +339,26 @@ pub(super) mod tests {
         let error = read(input, Path::new("file"), FileRole::TrainImages).unwrap_err();
         assert!(error.to_string().contains("holds more where its header promises 12 bytes"));
         assert!(taken < 1024, "{taken} compressed bytes were read");
+    }
+
+    #[test]
+    fn tells_the_kind_of_a_file_by_its_first_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert_eq!(magic(&path), None);
+        assert_eq!(magic(folder.path()), None);
+        for (content, expected) in [
+            (small(), Some(0x0803)),
+            (gzip(&small()), Some(0x0803)),
+            (idx(&[1], &[7]), Some(0x0801)),
+            (b"\x89PNG\r\n".to_vec(), Some(0x8950_4e47)),
+            (gzip(&[0; 3]), None),
+            (gzip(&small())[..9].to_vec(), None),
+            (Vec::new(), None),
+        ] {
+            std::fs::write(&path, &content).unwrap();
+            assert_eq!(magic(&path), expected, "{content:?}");
+        }
     }
 
     /// Damages `bytes`: changes some, cuts the end off, or appends.

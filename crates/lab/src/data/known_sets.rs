@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::idx::FileRole;
+use super::role::FileRole;
 
 /// What is known of a published set.
 #[derive(Debug, Serialize)]

@@ -1,12 +1,14 @@
 //! Single images: PNG files of any kind, turned into the planes that a model takes.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind};
+use std::io::{BufReader, ErrorKind};
+use std::ops::Range;
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, EncodingError, Transformations};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Encoder, Transformations};
 
 use super::DataError;
+use crate::files;
 
 /// Reads a PNG as `(channels, height, width)` bytes, one plane of pixels a channel, row by row.
 ///
@@ -16,7 +18,8 @@ use super::DataError;
 ///
 /// # Errors
 /// [`DataError::WrongImageSize`] if the header tells another size, before memory is taken for pixels;
-/// [`DataError::Malformed`] if the file is no PNG, is damaged, is an animation, or `channels` is neither 1 nor 3.
+/// [`DataError::Malformed`] if the file is no PNG, is damaged, is an animation, shows something by its transparency alone (one
+/// colour everywhere, so that nothing would be left), or `channels` is neither 1 nor 3.
 pub fn read_png(path: &Path, expected: (usize, usize, usize)) -> Result<Vec<u8>, DataError> {
     let (channels, height, width) = expected;
     if channels != 1 && channels != 3 {
@@ -50,6 +53,13 @@ pub fn read_png(path: &Path, expected: (usize, usize, usize)) -> Result<Vec<u8>,
     let pixels = samples.chunks_exact(samples_per_pixel);
     // One or two samples are grey, three or four a colour; the second and the fourth are transparency.
     let is_colour = samples_per_pixel >= 3;
+    let colours = if is_colour { 3 } else { 1 };
+    let vary = |of: Range<usize>| pixels.clone().any(|pixel| pixel[of.clone()] != samples[of.clone()]);
+    if vary(colours..samples_per_pixel) && !vary(0..colours) {
+        let problem = "has its drawing in the transparency alone, which is ignored: all its pixels have one colour; save it on \
+                       a plain background";
+        return Err(DataError::malformed(path, problem));
+    }
     Ok(match (channels, is_colour) {
         (1, false) => pixels.map(|pixel| pixel[0]).collect(),
         (1, true) => pixels.map(|pixel| luma(pixel[0], pixel[1], pixel[2])).collect(),
@@ -67,7 +77,7 @@ fn luma(red: u8, green: u8, blue: u8) -> u8 {
 /// Writes `[height, width]` bytes as a grey PNG of 8 bits.
 ///
 /// # Errors
-/// [`DataError::Malformed`] if there are not `width * height` pixels or there are none; [`DataError::Io`] if the file cannot
+/// [`DataError::Malformed`] if there are not `width * height` pixels or there are none; [`DataError::File`] if the file cannot
 /// be written.
 pub fn write_png_grey(path: &Path, width: usize, height: usize, pixels: &[u8]) -> Result<(), DataError> {
     let (Ok(png_width), Ok(png_height), true) =
@@ -76,18 +86,18 @@ pub fn write_png_grey(path: &Path, width: usize, height: usize, pixels: &[u8]) -
         let problem = format!("an image of {width} x {height} cannot have {} pixels; give one byte each", pixels.len());
         return Err(DataError::malformed(path, problem));
     };
-    let file = File::create(path).map_err(|cause| DataError::io(path, cause))?;
-    let mut encoder = Encoder::new(BufWriter::new(file), png_width, png_height);
+    let mut content = Vec::new();
+    let mut encoder = Encoder::new(&mut content, png_width, png_height);
     encoder.set_color(ColorType::Grayscale);
     encoder.set_depth(BitDepth::Eight);
-    let written = encoder.write_header().and_then(|mut writer| {
+    let encoded = encoder.write_header().and_then(|mut writer| {
         writer.write_image_data(pixels)?;
         writer.finish()
     });
-    written.map_err(|cause| match cause {
-        EncodingError::IoError(cause) => DataError::io(path, cause),
-        other => DataError::malformed(path, format!("cannot be written ({other}); give an image with pixels")),
-    })
+    encoded.map_err(|cause| {
+        DataError::malformed(path, format!("cannot be written ({cause}); give an image with pixels"))
+    })?;
+    Ok(files::write_output(path, &content)?)
 }
 
 /// Tells a damaged file from one that the system could not read.
@@ -143,6 +153,32 @@ mod tests {
         assert_eq!(read_png(&path, (3, 2, 3)).unwrap(), [pixels; 3].concat());
         assert!(matches!(write_png_grey(&path, 3, 3, &pixels), Err(DataError::Malformed { .. })));
         assert!(matches!(write_png_grey(&path, 0, 3, &[]), Err(DataError::Malformed { .. })));
+        let nowhere = path.with_file_name("nowhere").join("image.png");
+        assert!(matches!(write_png_grey(&nowhere, 3, 2, &pixels), Err(DataError::File(_))));
+    }
+
+    #[test]
+    fn refuses_a_drawing_in_the_transparency_alone() {
+        use BitDepth::{Eight, Sixteen};
+        use ColorType::{GrayscaleAlpha, Rgb, Rgba};
+        let refused: [(ColorType, BitDepth, &[u8]); 3] = [
+            (GrayscaleAlpha, Eight, &[0, 0, 0, 255]),
+            (GrayscaleAlpha, Sixteen, &[9, 0, 1, 0, 9, 0, 200, 0]),
+            (Rgba, Eight, &[255, 255, 255, 3, 255, 255, 255, 4]),
+        ];
+        for (color, depth, data) in refused {
+            let bytes = encode((2, 1), color, depth, &[], data);
+            for channels in [1, 3] {
+                let text = read(&bytes, (channels, 1, 2)).unwrap_err().to_string();
+                assert!(text.contains("transparency") && text.contains("save it on a plain background"), "{text}");
+            }
+        }
+        // One colour everywhere, and nothing hidden: plain images.
+        let plain: [(ColorType, &[u8]); 3] =
+            [(GrayscaleAlpha, &[7, 255, 7, 255]), (Rgba, &[7, 7, 7, 128, 7, 7, 7, 128]), (Rgb, &[7, 7, 7, 7, 7, 7])];
+        for (color, data) in plain {
+            assert_eq!(read(&encode((2, 1), color, Eight, &[], data), (1, 1, 2)).unwrap(), [7, 7], "{color:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! [`diagnose`] holds the estimates of a method against the exact gradient of the expected cost: by enumeration of all
 //! choices, variable by variable where the cost allows, or, where there are too many, against an unbiased reference with a
 //! stated number of samples. Methods are the estimators of [`hardgrad::categorical`] or hard operators with their surrogate
-//! ([`OPERATOR_METHODS`]).
+//! ([`operator_methods`]).
 
 mod exact;
 mod operator;
@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::objectives::{self, Objective, Size};
 use crate::{LabError, files};
 
-pub use operator::OPERATOR_METHODS;
+pub use operator::operator_methods;
 use report::{to_csv, to_svg};
 pub use statistics::Interval;
 
@@ -332,11 +332,11 @@ pub fn write(diagnosis: &Diagnosis, folder: &Path) -> Result<(), LabError> {
     let picture = folder.join("diagnose.svg");
     let json = serde_json::to_string_pretty(diagnosis).expect("a diagnosis is a plain struct");
     files::create_folder(folder)?;
-    files::write_atomically(&folder.join("diagnose.csv"), to_csv(diagnosis).as_bytes())?;
-    files::write_atomically(&folder.join("diagnose.json"), json.as_bytes())?;
+    files::write(&folder.join("diagnose.csv"), to_csv(diagnosis).as_bytes())?;
+    files::write(&folder.join("diagnose.json"), json.as_bytes())?;
     if diagnosis.rows.iter().any(|row| row.temperature.is_some()) {
         let svg = to_svg(diagnosis).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
-        files::write_atomically(&picture, svg.as_bytes())?;
+        files::write(&picture, svg.as_bytes())?;
     }
     Ok(())
 }

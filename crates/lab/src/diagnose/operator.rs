@@ -6,10 +6,10 @@
 //! estimate is the surrogate's gradient at the input itself. Inputs are drawn anew for each sample.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use hardgrad::Surrogate;
 use hardgrad::ops::{self, Bounds, Rule};
 use hardgrad::random::Random;
 use hardgrad::settings::{self, Setting};
+use hardgrad::surrogate::{Sharpness, Surrogate};
 use hardgrad_kernels::reduce::all_finite;
 
 use super::exact::Reference;
@@ -17,27 +17,25 @@ use super::statistics::Groups;
 use super::{Diagnosis, LabError, MEASURE_STREAM, Progress, Request, label};
 use crate::objectives::{self, Learner, Objective};
 
-/// Hard operators with their surrogate, by name.
-pub static OPERATOR_METHODS: [&str; 9] = [
-    "sign_identity",
-    "sign_clipped",
-    "sign_relu",
-    "sign_approx_sign",
-    "sign_tanh",
-    "sign_swish_sign",
-    "sign_ede",
-    "fake_quant_clipped",
-    "fake_quant_identity",
-];
+const SIGN: &str = "sign_";
+
+const FAKE_QUANT: &str = "fake_quant_";
+
+/// Names of the hard operators with each surrogate or rule that they can have.
+pub fn operator_methods() -> Vec<String> {
+    let signs = Surrogate::ALL.iter().map(|surrogate| format!("{SIGN}{}", surrogate.name()));
+    let fake_quants = Rule::ALL.iter().map(|rule| format!("{FAKE_QUANT}{}", rule.name()));
+    signs.chain(fake_quants).collect()
+}
 
 /// Variables at most: their hard values are enumerated for each input.
 const VARIABLES: usize = 12;
 
-const SHARPNESS: [Setting; 1] =
-    [Setting { key: "beta", default: 5.0, expected: "above 0", valid: |value| value > 0.0 && value.is_finite() }];
-
-const EDE: [Setting; 1] =
-    [Setting { key: "t", default: 2.0, expected: "above 0", valid: |value| value > 0.0 && value.is_finite() }];
+/// The setting of a surrogate that has a sharpness.
+fn sharpness(Sharpness { key, value, .. }: Sharpness) -> Setting {
+    let valid = |value: f64| value > 0.0 && value.is_finite();
+    Setting { key, default: f64::from(value), expected: "above 0", valid }
+}
 
 const BITS: [Setting; 1] = [Setting {
     key: "bits",
@@ -48,7 +46,7 @@ const BITS: [Setting; 1] = [Setting {
 
 /// Whether a method is a hard operator.
 pub(super) fn is_operator(method: &str) -> bool {
-    OPERATOR_METHODS.contains(&settings::name(method))
+    operator_methods().iter().any(|name| name == settings::name(method))
 }
 
 /// A hard function from inputs to values between 0 and 1.
@@ -61,25 +59,19 @@ impl Hard {
     fn by_name(method: &str) -> Result<Self, LabError> {
         let name = settings::name(method);
         let problem = |problem| LabError::Usage(format!("operator {name}: {problem}"));
-        let one =
-            |settings: &[Setting]| settings::read(settings, method).map(|values| values[0] as f32).map_err(problem);
-        let none = |hard| settings::read(&[], method).map(|_| hard).map_err(problem);
-        let quantizer = |rule| Ok(Self::FakeQuant { steps: Bounds::unsigned(one(&BITS)? as u32).highest, rule });
-        match name {
-            "sign_identity" => none(Self::Sign(Surrogate::Identity)),
-            "sign_clipped" => none(Self::Sign(Surrogate::Clipped)),
-            "sign_relu" => none(Self::Sign(Surrogate::Relu)),
-            "sign_approx_sign" => none(Self::Sign(Surrogate::ApproxSign)),
-            "sign_tanh" => none(Self::Sign(Surrogate::Tanh)),
-            "sign_swish_sign" => Ok(Self::Sign(Surrogate::SwishSign { beta: one(&SHARPNESS)? })),
-            "sign_ede" => Ok(Self::Sign(Surrogate::Ede { t: one(&EDE)? })),
-            "fake_quant_clipped" => quantizer(Rule::Clipped),
-            "fake_quant_identity" => quantizer(Rule::Identity),
-            _ => Err(LabError::Usage(format!(
-                "{name}: estimators and operators cannot be measured together; operators are {}",
-                OPERATOR_METHODS.join(", ")
-            ))),
+        if let Some(surrogate) = name.strip_prefix(SIGN).and_then(Surrogate::by_name) {
+            let settings: Vec<Setting> = surrogate.sharpness().map(sharpness).into_iter().collect();
+            let values = settings::read(&settings, method).map_err(problem)?;
+            return Ok(Self::Sign(values.iter().fold(surrogate, |sign, value| sign.with_sharpness(*value as f32))));
         }
+        if let Some(rule) = name.strip_prefix(FAKE_QUANT).and_then(Rule::by_name) {
+            let bits = settings::read(&BITS, method).map_err(problem)?[0] as u32;
+            return Ok(Self::FakeQuant { steps: Bounds::unsigned(bits).highest, rule });
+        }
+        Err(LabError::Usage(format!(
+            "{name}: estimators and operators cannot be measured together; operators are {}",
+            operator_methods().join(", ")
+        )))
     }
 
     /// Hard values with the surrogate's gradient.

@@ -99,8 +99,10 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         .map(|parameter| parameter.name)
         .collect();
     tell(Progress::Begin(due.len() as u64));
-    let mut table = Table::new("cosine", &["step", "loss", "layer", "identity", "relu", "clipped_relu"]);
-    let mut cosines: Vec<Vec<[f64; 3]>> = Vec::new();
+    let surrogates = ReluSurrogate::ALL.iter().map(|surrogate| surrogate.name());
+    let header: Vec<&str> = ["step", "loss", "layer"].into_iter().chain(surrogates).collect();
+    let mut table = Table::new("cosine", &header);
+    let mut cosines: Vec<Vec<Vec<f64>>> = Vec::new();
     let mut steps = Vec::new();
     for step in 0..=settings.steps {
         if due.contains(&step) {
@@ -114,7 +116,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
             tell(Progress::Done(1));
         }
         if step < settings.steps {
-            trainer = trainer.step()?.0;
+            trainer = trainer.finite_step()?;
         }
     }
     let title = |step: &u64| format!("after {step} steps");
@@ -123,7 +125,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
     let panels = shown.into_iter().map(|place| {
         let mut panel = Panel::new(title(&steps[place]), "layer", "cosine with the loss's own gradient")
             .scales(Scale::Linear, Scale::Log);
-        for (column, surrogate) in ReluSurrogate::ALL.into_iter().enumerate() {
+        for (column, surrogate) in ReluSurrogate::ALL.iter().enumerate() {
             let points = cosines[place].iter().enumerate().map(|(layer, row)| (layer as f64 + 1.0, row[column]));
             panel = panel.with(Series::line(surrogate.name(), points));
         }
@@ -168,10 +170,10 @@ fn measure(
     x: &Tensor<2>,
     labels: &[u8],
     step: u64,
-) -> (f64, Vec<[f64; 3]>) {
+) -> (f64, Vec<Vec<f64>>) {
     let with = |surrogate| network.valid_copy().with_activation(Activation { bits: Some(settings.bits), surrogate });
     let estimates: Vec<BTreeMap<String, Vec<f32>>> =
-        ReluSurrogate::ALL.into_iter().map(|surrogate| gradients(&with(surrogate), x.clone(), labels).1).collect();
+        ReluSurrogate::ALL.iter().map(|surrogate| gradients(&with(*surrogate), x.clone(), labels).1).collect();
     // In training form, so that batch norm is that of the images; the copy's running statistics are nobody's.
     let tracked = Tensor::from_data(x.to_data(), &Device::flex().autodiff());
     let probe = with(ReluSurrogate::Identity);
@@ -212,8 +214,8 @@ fn measure(
             })
             .sum();
         let length = (base.len() as f64 * squares / f64::from(settings.directions)).sqrt();
-        [0, 1, 2]
-            .map(|place| if length > 0.0 { (slope(&estimates[place][name]) / length).clamp(-1.0, 1.0) } else { 0.0 })
+        let cosine = |estimate: &[f32]| if length > 0.0 { (slope(estimate) / length).clamp(-1.0, 1.0) } else { 0.0 };
+        estimates.iter().map(|estimate| cosine(&estimate[name])).collect::<Vec<f64>>()
     });
     (at, cosines.collect())
 }

@@ -137,18 +137,20 @@ fn contenders(settings: &Settings, values: usize) -> Result<Vec<Contender>, LabE
     let mut contenders = Vec::new();
     for name in &settings.methods {
         let (word, directions) = name.split_once('@').unwrap_or((name, "1"));
-        let method = MethodName::ALL.into_iter().find(|method| method.name() == word).ok_or_else(|| {
-            let known = MethodName::ALL.map(MethodName::name).join(", ");
-            LabError::Usage(format!("methods: unknown method {word}; expected {known}"))
+        let method = MethodName::ALL.iter().copied().find(|method| method.name() == word).ok_or_else(|| {
+            let known: Vec<&str> = MethodName::ALL.iter().map(|method| method.name()).collect();
+            LabError::Usage(format!("methods: unknown method {word}; expected {}", known.join(", ")))
         })?;
         let directions: u32 = directions
             .parse()
             .map_err(|_| LabError::Usage(format!("methods: {name} must have a whole number of directions behind @")))?;
         let none = [None];
         let some = |list: &[f64]| list.iter().copied().map(Some).collect::<Vec<_>>();
-        let noise = if method == MethodName::Fogzo { some(&settings.noise) } else { none.to_vec() };
-        let blends = [MethodName::WeightedAverage, MethodName::BiasCorrection];
-        let weight = if blends.contains(&method) { some(&settings.weight) } else { none.to_vec() };
+        let (noise, weight) = match method {
+            MethodName::Fogzo => (some(&settings.noise), none.to_vec()),
+            MethodName::WeightedAverage | MethodName::BiasCorrection => (none.to_vec(), some(&settings.weight)),
+            MethodName::StraightThrough | MethodName::Spsa | MethodName::Adaptive => (none.to_vec(), none.to_vec()),
+        };
         let guided = method != MethodName::StraightThrough;
         let (begin, epsilon) = match guided {
             true => (settings.begin.clone(), settings.epsilon.clone()),
@@ -238,7 +240,11 @@ impl Comparison<'_> {
             candidate.gradient.begin = 0.0;
             self.ratios.push(match candidate.gradient.method {
                 MethodName::StraightThrough => 1.0,
-                _ => step_ratio::<N>(&self.images, &self.plan(&candidate, 1, 0))?,
+                MethodName::Spsa
+                | MethodName::Fogzo
+                | MethodName::WeightedAverage
+                | MethodName::BiasCorrection
+                | MethodName::Adaptive => step_ratio::<N>(&self.images, &self.plan(&candidate, 1, 0))?,
             });
         }
         Ok(())

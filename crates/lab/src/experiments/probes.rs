@@ -106,7 +106,7 @@ fn probe<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) 
     let mut done = 0;
     for &step in &settings.steps {
         while done < step {
-            trainer = trainer.step()?.0;
+            trainer = trainer.finite_step()?;
             done += 1;
         }
         let seen = look(settings, &trainer.network, &images, &plan, step)?;

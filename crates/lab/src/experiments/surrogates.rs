@@ -100,7 +100,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         .collect::<Result<Vec<_>, LabError>>()?;
     let mut tasks = Vec::new();
     for &bits in &settings.bits {
-        for surrogate in ReluSurrogate::ALL {
+        for &surrogate in ReluSurrogate::ALL {
             tasks.extend((0..settings.seeds).map(|seed| (bits, surrogate, seed)));
         }
     }

@@ -71,7 +71,7 @@ impl Schedule {
 pub(super) struct Outcome {
     /// Cross-entropy over all training images at the end.
     pub train_loss: f64,
-    /// Share of the held-out images classified correctly at the end.
+    /// Share of the held-out images classified correctly at the end; not a number where the loss was not finite any more.
     pub test_accuracy: f64,
     /// Cross-entropy over the first training images on the way: step and loss.
     pub curve: Vec<(u64, f64)>,
@@ -144,6 +144,20 @@ impl<'a, N: Subject> Trainer<'a, N> {
         self.step += 1;
         Ok((self, value))
     }
+
+    /// One step, for measurements that mean nothing on a network that stays as it is.
+    ///
+    /// # Errors
+    /// If loss or gradients are not finite.
+    pub fn finite_step(self) -> Result<Self, LabError> {
+        let step = self.step;
+        match self.step()? {
+            (next, loss) if loss.is_finite() => Ok(next),
+            _ => Err(LabError::Usage(format!(
+                "the loss is not finite at step {step}; lower the learning rate with --set"
+            ))),
+        }
+    }
 }
 
 /// The loss of plain or tracked logits.
@@ -171,7 +185,7 @@ pub(super) fn train<N: Subject>(network: N, sets: [&Inputs; 2], plan: &Plan) -> 
     let every = plan.steps.div_ceil(POINTS).max(1);
     let mut outcome = Outcome {
         train_loss: f64::INFINITY,
-        test_accuracy: 0.0,
+        test_accuracy: f64::NAN,
         curve: vec![(0, evaluate(&trainer.network, images, CURVE_IMAGES).0)],
         forward_equivalents: 3.0,
         skipped: 0,

@@ -1,24 +1,51 @@
-//! Reading whole files and replacing them in one step.
+//! Reading whole files, replacing them in one step, and holding folders against other processes.
+
+mod claim;
+mod output;
+mod write;
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// A file that could not be read or written.
+pub use claim::Claim;
+pub use output::{check_output, write_output};
+pub use write::write;
+pub(crate) use write::{folder_of, remove_partial_files};
+
+/// A file or folder that could not be used.
 #[derive(Debug, Error)]
-#[error("{}: {doing} failed: {cause}{}", path.display(), mend(doing, cause))]
-pub struct FileError {
-    path: PathBuf,
-    doing: &'static str,
-    cause: io::Error,
+pub enum FileError {
+    /// The system did not do what was asked.
+    #[error("{}: {doing} failed: {cause}{}", path.display(), mend(doing, cause))]
+    System {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done with it.
+        doing: &'static str,
+        /// The system's answer.
+        cause: io::Error,
+    },
+    /// Somebody would lose something.
+    #[error("{}: {problem}", path.display())]
+    Refused {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is in the way, and the mend.
+        problem: &'static str,
+    },
 }
 
 impl FileError {
     /// Names the file, what was being done with it, and the system's answer.
     pub fn new(path: &Path, doing: &'static str, cause: io::Error) -> Self {
-        Self { path: path.to_path_buf(), doing, cause }
+        Self::System { path: path.to_path_buf(), doing, cause }
+    }
+
+    fn refused(path: &Path, problem: &'static str) -> Self {
+        Self::Refused { path: path.to_path_buf(), problem }
     }
 }
 
@@ -70,78 +97,4 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
 /// Makes a folder and the folders above it.
 pub fn create_folder(path: &Path) -> Result<(), FileError> {
     fs::create_dir_all(path).map_err(|cause| FileError::new(path, "making the folder", cause))
-}
-
-/// Replaces `path` by `content` so that a reader, or a crash at any moment, meets the old file or the new one, whole.
-///
-/// The content goes to a temporary name in the same folder, is synced to the disk, and is renamed. Where that fails, the
-/// temporary file is removed and `path` is as it was.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let fail = |cause| FileError::new(path, "writing", cause);
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().ok_or_else(|| fail(io::Error::from(io::ErrorKind::IsADirectory)))?;
-    let mut temporary_name = std::ffi::OsString::from(".");
-    temporary_name.push(name);
-    temporary_name.push(format!(".{}{PARTIAL}", std::process::id()));
-    let temporary = folder.join(temporary_name);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    if let Err(cause) = renamed {
-        // What matters is the first failure; the leftover is replaced by the next attempt anyway.
-        let _ = fs::remove_file(&temporary);
-        return Err(fail(cause));
-    }
-    // The rename itself must reach the disk too. Some file systems cannot sync a folder, and the file is whole already.
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
-}
-
-/// Ending of temporary names.
-const PARTIAL: &str = ".partial";
-
-/// Removes what killed processes left of files that they were writing into `folder`.
-pub fn remove_partial_files(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(PARTIAL)) {
-            // One that stays is only in the way of tidiness.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        write_atomically(&path, b"old").unwrap();
-        write_atomically(&path, b"new").unwrap();
-        assert_eq!(read(&path).unwrap(), b"new");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_failure_names_the_file_and_leaves_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("there");
-        fs::create_dir(&path).unwrap();
-        let error = write_atomically(&path, b"content").unwrap_err();
-        assert!(error.to_string().contains("there"), "{error}");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        let missing = write_atomically(&folder.path().join("no/such"), b"content").unwrap_err();
-        assert!(missing.to_string().contains("check the path"), "{missing}");
-    }
 }

@@ -78,8 +78,8 @@ pub struct ObjectiveEntry {
 }
 
 /// All objectives.
-pub static OBJECTIVES: [&ObjectiveEntry; 5] =
-    [&linear::ENTRY, &quadratic::ENTRY, &polynomial::ENTRY, &rebar_toy::ENTRY, &digits::ENTRY];
+pub static OBJECTIVES: &[&ObjectiveEntry] =
+    &[&linear::ENTRY, &quadratic::ENTRY, &polynomial::ENTRY, &rebar_toy::ENTRY, &digits::ENTRY];
 
 /// An objective that cannot be.
 #[derive(Debug, Error, PartialEq)]
@@ -127,7 +127,7 @@ pub(crate) fn by_name(
     let name = settings::name(description);
     let entry = OBJECTIVES.iter().find(|entry| entry.name == name).ok_or_else(|| ObjectiveError::Unknown {
         name: name.to_string(),
-        known: OBJECTIVES.map(|entry| entry.name).join(", "),
+        known: OBJECTIVES.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", "),
     })?;
     let numbers = settings::read(entry.settings, description);
     let numbers = numbers.map_err(|problem| ObjectiveError::Setting { objective: entry.name, problem })?;

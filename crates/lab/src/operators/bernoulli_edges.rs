@@ -6,7 +6,7 @@ pub(super) static BERNOULLI_EDGES: Operator = Operator {
     summary: "edges sampled by their probabilities; gradient of the identity",
     inputs: &["theta", "uniform", "grad"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| {
         call.check_same_shape("uniform", "theta")?;
         call.check_uniform()?;

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use hardgrad::Surrogate;
 
+use super::key::{Key, Values};
 use super::{Operator, OperatorError, Outputs};
 
 /// An output of an operator.
@@ -28,14 +29,14 @@ pub struct Array {
 pub struct Call {
     operator: &'static str,
     inputs: BTreeMap<String, Array>,
-    keys: BTreeMap<&'static str, String>,
+    keys: Values,
 }
 
 impl Call {
     pub(super) fn new(
         operator: &Operator,
         inputs: BTreeMap<String, Array>,
-        keys: BTreeMap<&'static str, String>,
+        keys: Values,
     ) -> Result<Self, OperatorError> {
         let optional = operator.optional_inputs.iter().map(|input| format!("[{input}]"));
         let expected: Vec<String> = operator.inputs.iter().map(|input| input.to_string()).chain(optional).collect();
@@ -66,31 +67,53 @@ impl Call {
         self.inputs.get(name)
     }
 
-    /// The value of a key, read as a `T` for which `valid` holds; `expected` says so in words.
-    pub(super) fn key<T: FromStr>(
-        &self,
-        key: &'static str,
-        expected: &str,
-        valid: impl Fn(&T) -> bool,
-    ) -> Result<T, OperatorError> {
-        let value = self.keys.get(key).ok_or(OperatorError::MissingKey { operator: self.operator, key })?;
-        value.parse().ok().filter(|value| valid(value)).ok_or_else(|| self.wrong(key, expected, value))
+    /// The value of a key with what it must be.
+    pub(super) fn text(&self, key: &'static str) -> Result<(&str, &Key), OperatorError> {
+        match self.keys.get(key) {
+            Some((declared, Some(value))) => Ok((value.as_str(), declared)),
+            Some((_, None)) | None => Err(OperatorError::MissingKey { operator: self.operator, key }),
+        }
     }
 
-    /// The value of a key without a default, if it was given.
-    pub(super) fn optional_key(&self, key: &str) -> bool {
-        self.keys.contains_key(key)
+    /// Whether a key has a value.
+    fn has(&self, key: &'static str) -> bool {
+        self.text(key).is_ok()
     }
 
-    /// Bits of a code.
-    pub(super) fn bits(&self, least: u32) -> Result<u32, OperatorError> {
-        let expected = format!("a whole number from {least} to 24");
-        self.key("bits", &expected, |bits: &u32| (least..=24).contains(bits))
+    /// The value of a key that is a number, rounded to a `T`.
+    pub(super) fn number<T: FromStr + Copy + Into<f64>>(&self, key: &'static str) -> Result<T, OperatorError> {
+        let (value, declared) = self.text(key)?;
+        let number = value.parse::<T>().ok().filter(|number| declared.holds((*number).into()));
+        number.ok_or_else(|| self.wrong(key, &declared.expected, value))
+    }
+
+    /// The value of a key that is true or false.
+    pub(super) fn flag(&self, key: &'static str) -> Result<bool, OperatorError> {
+        Ok(self.text(key)?.0 == "true")
+    }
+
+    /// What the word of a key names.
+    pub(super) fn word<T>(&self, key: &'static str, by_name: fn(&str) -> Option<T>) -> Result<T, OperatorError> {
+        let (word, declared) = self.text(key)?;
+        by_name(word).ok_or_else(|| self.wrong(key, &declared.expected, word))
+    }
+
+    /// The surrogate of the keys that [`Key::surrogate`] makes.
+    pub(super) fn surrogate(&self) -> Result<Surrogate, OperatorError> {
+        let surrogate = self.word("surrogate", Surrogate::by_name)?;
+        match surrogate.sharpness() {
+            Some(sharpness) => Ok(surrogate.with_sharpness(self.number(sharpness.key)?)),
+            None => Ok(surrogate),
+        }
     }
 
     pub(super) fn wrong(&self, key: &str, expected: &str, found: &str) -> OperatorError {
         let (operator, key) = (self.operator, key.to_string());
         OperatorError::Value { operator, key, expected: expected.to_string(), found: found.to_string() }
+    }
+
+    pub(super) fn useless(&self, key: &'static str, with: &str) -> OperatorError {
+        OperatorError::UselessKey { operator: self.operator, key, with: with.to_string() }
     }
 
     pub(super) fn wrong_shape(&self, input: &'static str, expected: impl ToString) -> OperatorError {
@@ -146,42 +169,6 @@ impl Call {
         Ok(self.optional("uniform").map(|_| self.constant("uniform", shape)))
     }
 
-    /// A number above 0.
-    pub(super) fn positive(&self, key: &'static str) -> Result<f32, OperatorError> {
-        self.key(key, "a number above 0", |value: &f32| *value > 0.0 && value.is_finite())
-    }
-
-    /// A finite number.
-    pub(super) fn number(&self, key: &'static str) -> Result<f32, OperatorError> {
-        self.key(key, "a finite number", |value: &f32| value.is_finite())
-    }
-
-    /// True or false.
-    pub(super) fn flag(&self, key: &'static str) -> Result<bool, OperatorError> {
-        self.key(key, "true or false", |_: &bool| true)
-    }
-
-    /// The place of a word among the allowed ones.
-    pub(super) fn word(&self, key: &'static str, words: &[&str]) -> Result<usize, OperatorError> {
-        let expected = format!("one of {}", words.join(", "));
-        let word: String = self.key(key, &expected, |word: &String| words.contains(&word.as_str()))?;
-        Ok(words.iter().position(|known| *known == word).expect("checked above"))
-    }
-
-    /// The surrogate that the keys `surrogate`, `beta` and `t` name.
-    pub(super) fn surrogate(&self) -> Result<Surrogate, OperatorError> {
-        let name = Surrogate::NAMES[self.word("surrogate", &Surrogate::NAMES)?];
-        Ok(match name {
-            "identity" => Surrogate::Identity,
-            "clipped" => Surrogate::Clipped,
-            "relu" => Surrogate::Relu,
-            "approx_sign" => Surrogate::ApproxSign,
-            "tanh" => Surrogate::Tanh,
-            "swish_sign" => Surrogate::SwishSign { beta: self.positive("beta")? },
-            _ => Surrogate::Ede { t: self.positive("t")? },
-        })
-    }
-
     /// Fails unless every value of `input` is above 0.
     pub(super) fn check_positive(&self, input: &'static str) -> Result<(), OperatorError> {
         match self.input(input).values.iter().find(|value| **value <= 0.0) {
@@ -194,17 +181,18 @@ impl Call {
     pub(super) fn channels(&self) -> Result<[usize; 3], OperatorError> {
         let (x, scale) = (self.input("x"), self.input("scale"));
         let count = x.values.len();
-        if scale.shape == [1] && !self.optional_key("axis") {
+        if scale.shape == [1] && !self.has("axis") {
             return Ok([1, 1, count]);
         }
-        let rank = x.shape.len();
-        let axis: usize = self.key("axis", &format!("an axis of x, below {rank}"), |axis: &usize| *axis < rank)?;
-        let size = x.shape[axis];
-        if scale.shape == [1] {
-            return Ok([1, 1, count]);
+        let axis = self.number::<u32>("axis")? as usize;
+        let Some(&size) = x.shape.get(axis) else {
+            return Err(self.wrong("axis", &format!("an axis of x, below {}", x.shape.len()), &axis.to_string()));
+        };
+        if scale.shape == [1] && size != 1 {
+            return Err(self.useless("axis", "one scale"));
         }
         if scale.shape != [size] || size == 0 {
-            return Err(self.wrong_shape("scale", format!("[1] or [{size}], one a index of axis {axis} of x")));
+            return Err(self.wrong_shape("scale", format!("[{size}], one for each index of axis {axis} of x")));
         }
         Ok([x.shape[..axis].iter().product(), size, x.shape[axis + 1..].iter().product()])
     }
@@ -262,6 +250,39 @@ impl Call {
         let gradients = self.backward(&y);
         Ok(self.outputs(y, vec![(input, gradient(&x, &gradients))]))
     }
+
+    /// An output that no float holds, with the likely mend: to change the input or key that is furthest from 1.
+    ///
+    /// What multiplies is large. What divides is small: the least of values that are all above 0 (a scale), or a whole input (a
+    /// direction), but no gradient from above.
+    pub(super) fn overflow(&self, output: String) -> OperatorError {
+        let inputs = self.inputs.iter().flat_map(|(name, array)| {
+            let sizes = || array.values.iter().map(|value| value.abs()).filter(|size| *size > 0.0);
+            let largest = sizes().fold(0.0, f32::max);
+            let least = match array.values.iter().all(|value| *value > 0.0) {
+                true => sizes().fold(largest, f32::min),
+                false => largest,
+            };
+            let divides = least > 0.0 && least < 1.0 && !name.starts_with("grad");
+            let sizes = [(largest > 1.0).then_some(largest), divides.then_some(least)];
+            sizes.into_iter().flatten().map(move |size| (name.as_str(), f64::from(size), format!("{size:e}")))
+        });
+        let keys = self.keys.iter().filter_map(|(name, (_, value))| {
+            let value = value.as_ref()?;
+            Some((*name, value.parse::<f64>().ok()?.abs(), value.clone()))
+        });
+        let distance = |size: f64| size.ln().abs();
+        let furthest = inputs
+            .chain(keys)
+            .filter(|(_, size, _)| *size > 0.0)
+            .max_by(|(_, a, _), (_, b, _)| distance(*a).total_cmp(&distance(*b)));
+        let mend = match furthest {
+            Some((name, size, value)) if size < 1.0 => format!("make {name} larger, it goes down to {value}"),
+            Some((name, _, value)) => format!("make {name} smaller, it goes up to {value}"),
+            None => "check the inputs".to_string(),
+        };
+        OperatorError::Overflow { operator: self.operator, output, mend }
+    }
 }
 
 /// The gradient of a leaf.
@@ -272,4 +293,36 @@ pub(super) fn gradient<const D: usize>(leaf: &Tensor<D>, gradients: &Gradients) 
 /// Values row by row.
 pub(super) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("operators give f32 tensors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key;
+    use super::*;
+
+    type Input<'a> = (&'a str, &'a [f32]);
+
+    fn mend(inputs: &[Input<'_>], keys: &[&str]) -> String {
+        let inputs = inputs.iter().map(|(name, values)| {
+            let array = Array { shape: vec![values.len()], values: values.to_vec() };
+            (name.to_string(), array)
+        });
+        let pairs: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let keys = key::read("some", &[Key::positive("tau")], &pairs).unwrap();
+        Call { operator: "some", inputs: inputs.collect(), keys }.overflow("y".to_string()).to_string()
+    }
+
+    #[test]
+    fn an_overflow_names_what_is_furthest_from_one() {
+        let cases: [(&[Input<'_>], &[&str], &str); 5] = [
+            (&[("x", &[3.0, -1e-41]), ("scale", &[1.0, 1e-42])], &[], "make scale larger, it goes down to 1e-42"),
+            (&[("x", &[-3e38, 1e-41]), ("scale", &[0.5])], &[], "make x smaller, it goes up to 3e38"),
+            (&[("x", &[1e-42, -2e-42]), ("grad", &[1e-45])], &[], "make x larger, it goes down to 2e-42"),
+            (&[("x", &[5.0]), ("grad", &[-1e-45])], &["tau=1e-30"], "make tau larger, it goes down to 1e-30"),
+            (&[("x", &[0.0]), ("grad", &[0.0])], &[], "check the inputs"),
+        ];
+        for (inputs, keys, expected) in cases {
+            assert_eq!(mend(inputs, keys), format!("some: y is not finite in float32; {expected}"));
+        }
+    }
 }

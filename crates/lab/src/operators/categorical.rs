@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 use hardgrad::categorical;
 
-use super::{Call, Operator, OperatorError};
+use super::{Call, Key, Operator, OperatorError};
 
 const SHAPE: &str = "[n, categories]";
 
@@ -11,9 +11,9 @@ pub(super) static GUMBEL_SOFTMAX: Operator = Operator {
     summary: "relaxed choices by Gumbel noise, or hard ones with their gradient",
     inputs: &["logits", "uniform", "grad"],
     optional_inputs: &[],
-    keys: &[("tau", None), ("hard", Some("false"))],
+    keys: || vec![Key::positive("tau"), Key::flag("hard", false)],
     run: |call| {
-        let (temperature, hard) = (call.positive("tau")?, call.flag("hard")?);
+        let (temperature, hard) = (call.number("tau")?, call.flag("hard")?);
         let shape = logits_shape(call)?;
         call.check_same_shape("uniform", "logits")?;
         call.check_uniform()?;
@@ -29,9 +29,9 @@ pub(super) static STRAIGHT_THROUGH: Operator = Operator {
     summary: "one-hot of a sample; gradient of the softmax",
     inputs: &["logits", "sample", "grad"],
     optional_inputs: &[],
-    keys: &[("tau", None)],
+    keys: || vec![Key::positive("tau")],
     run: |call| {
-        let temperature = call.positive("tau")?;
+        let temperature = call.number("tau")?;
         let sample = sample(call)?;
         call.rows("logits", |logits| categorical::straight_through_categorical(logits, sample.clone(), temperature))
     },
@@ -43,10 +43,9 @@ pub(super) static REINMAX: Operator = Operator {
     summary: "one-hot of a sample; gradient of second order",
     inputs: &["logits", "sample", "grad"],
     optional_inputs: &[],
-    keys: &[("tau", None)],
+    keys: || vec![Key::number("tau", "a number that is at least 1", |tau| tau >= 1.0)],
     run: |call| {
-        let expected = "a number that is at least 1";
-        let temperature = call.key("tau", expected, |tau: &f32| *tau >= 1.0 && tau.is_finite())?;
+        let temperature = call.number("tau")?;
         let sample = sample(call)?;
         call.rows("logits", |logits| categorical::reinmax(logits, sample.clone(), temperature))
     },
@@ -58,9 +57,9 @@ pub(super) static GAPPED: Operator = Operator {
     summary: "one-hot of a sample; gradient of a softmax in which it leads by a gap",
     inputs: &["logits", "sample", "grad"],
     optional_inputs: &[],
-    keys: &[("tau", None), ("gap", Some("1"))],
+    keys: || vec![Key::positive("tau"), Key::finite("gap").or("1")],
     run: |call| {
-        let (temperature, gap) = (call.positive("tau")?, call.number("gap")?);
+        let (temperature, gap) = (call.number("tau")?, call.number("gap")?);
         let sample = sample(call)?;
         call.rows("logits", |logits| categorical::gapped_straight_through(logits, sample.clone(), temperature, gap))
     },

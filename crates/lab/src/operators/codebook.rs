@@ -2,7 +2,7 @@ use hardgrad::codebook::{CodeGradient, Codes, commitment_loss, fsq, lfq, vector_
 
 use super::call::{Array, floats, gradient};
 use super::select::index;
-use super::{Operator, Output};
+use super::{Key, Operator, Output};
 
 const SHAPE: &str = "[n, dims]";
 
@@ -12,9 +12,12 @@ pub(super) static VECTOR_QUANTIZE: Operator = Operator {
     summary: "the nearest code of a code book, with the commitment loss",
     inputs: &["x", "codebook", "grad"],
     optional_inputs: &[],
-    keys: &[("gradient", Some("ste")), ("commitment", Some("0.25"))],
+    keys: || {
+        let gradients = CodeGradient::ALL.iter().map(|gradient| gradient.name());
+        vec![Key::word("gradient", gradients), Key::finite("commitment").or("0.25")]
+    },
     run: |call| {
-        let rule = [CodeGradient::Ste, CodeGradient::Rotation][call.word("gradient", &CodeGradient::NAMES)?];
+        let rule = call.word("gradient", CodeGradient::by_name)?;
         let commitment = call.number("commitment")?;
         let shape @ [_, dims] = call.shape("x", SHAPE)?;
         let codebook @ [codes, code_dims] = call.shape("codebook", "[codes, dims]")?;
@@ -39,10 +42,13 @@ pub(super) static FSQ: Operator = Operator {
     summary: "finite scalar quantisation: each dimension rounded to a few levels",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[("levels", Some("8,5,5,5"))],
+    keys: || {
+        let expected = "whole numbers from 2 to 1000 with commas, one a column of x";
+        vec![Key::text("levels", expected).or("8,5,5,5")]
+    },
     run: |call| {
         let shape @ [_, dims] = call.shape("x", SHAPE)?;
-        let text: String = call.key("levels", "whole numbers with commas", |_: &String| true)?;
+        let (text, _) = call.text("levels")?;
         let levels: Option<Vec<u32>> = text.split(',').map(|level| level.trim().parse().ok()).collect();
         let levels = levels.filter(|levels| {
             // The codes must fit into 63 bits.
@@ -50,7 +56,7 @@ pub(super) static FSQ: Operator = Operator {
             levels.len() == dims && levels.iter().all(|level| (2..=1000).contains(level)) && bits < 63.0
         });
         let levels = levels.ok_or_else(|| {
-            call.wrong("levels", &format!("{dims} whole numbers from 2 to 1000 with commas, one a column of x"), &text)
+            call.wrong("levels", &format!("{dims} whole numbers from 2 to 1000 with commas, one a column of x"), text)
         })?;
         call.check_same_shape("grad", "x")?;
         let x = call.leaf("x", shape);
@@ -68,7 +74,7 @@ pub(super) static LFQ: Operator = Operator {
     summary: "lookup-free quantisation: the signs of a vector are its code",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| {
         let shape @ [_, dims] = call.shape("x", SHAPE)?;
         if !(1..=62).contains(&dims) {

@@ -1,4 +1,4 @@
-use super::Operator;
+use super::{Key, Operator};
 
 /// See [`hardgrad::ops::dorefa_activation`].
 pub(super) static ACTIVATION: Operator = Operator {
@@ -6,9 +6,9 @@ pub(super) static ACTIVATION: Operator = Operator {
     summary: "activations clipped to 0..1 and quantised",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[("bits", None)],
+    keys: || vec![Key::bits()],
     run: |call| {
-        let bits = call.bits(1)?;
+        let bits = call.number("bits")?;
         call.unary("x", |x| hardgrad::ops::dorefa_activation(x, bits))
     },
 };
@@ -19,9 +19,9 @@ pub(super) static WEIGHT: Operator = Operator {
     summary: "weights squeezed to -1..1 by tanh and quantised",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[("bits", None)],
+    keys: || vec![Key::bits()],
     run: |call| {
-        let bits = call.bits(1)?;
+        let bits = call.number("bits")?;
         call.unary("x", |x| hardgrad::ops::dorefa_weight(x, bits))
     },
 };

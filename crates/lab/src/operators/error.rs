@@ -30,6 +30,24 @@ pub enum OperatorError {
         /// The keys it has.
         known: String,
     },
+    /// A key that was given more than once.
+    #[error("{operator}: key {key} is given twice; give it once")]
+    GivenTwice {
+        /// The operator.
+        operator: &'static str,
+        /// The key.
+        key: &'static str,
+    },
+    /// A key that changes nothing in this call, so that whoever gave it means something else.
+    #[error("{operator}: key {key} does nothing with {with}; leave it out")]
+    UselessKey {
+        /// The operator.
+        operator: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What makes it useless.
+        with: String,
+    },
     /// A key without a default was not given.
     #[error("{operator}: key {key} is missing; give it with --set {key}=VALUE")]
     MissingKey {
@@ -81,12 +99,14 @@ pub enum OperatorError {
         index: usize,
     },
     /// A result that no float can hold.
-    #[error("{operator}: {output} is not finite: the inputs are too large for float32")]
+    #[error("{operator}: {output} is not finite in float32; {mend}")]
     Overflow {
         /// The operator.
         operator: &'static str,
         /// The output or gradient.
         output: String,
+        /// Which input or key to change: the one that is furthest from 1.
+        mend: String,
     },
     /// An input of the wrong shape.
     #[error("{operator}: input {input} has shape {found:?}, expected {expected}")]
@@ -117,4 +137,27 @@ pub enum OperatorError {
     /// A file that could not be read or written.
     #[error(transparent)]
     File(FileError),
+}
+
+impl OperatorError {
+    /// True where the caller asked for something that cannot be, false where a file failed.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Input { .. } | Self::File(FileError::System { .. }) => false,
+            Self::UnknownOperator { .. }
+            | Self::NotAPair { .. }
+            | Self::UnknownKey { .. }
+            | Self::GivenTwice { .. }
+            | Self::UselessKey { .. }
+            | Self::MissingKey { .. }
+            | Self::Value { .. }
+            | Self::MissingInput { .. }
+            | Self::UnknownInput { .. }
+            | Self::NotFinite { .. }
+            | Self::Overflow { .. }
+            | Self::Shape { .. }
+            | Self::Network { .. }
+            | Self::File(FileError::Refused { .. }) => true,
+        }
+    }
 }

@@ -1,5 +1,5 @@
 use super::call::Array;
-use super::{Operator, Output, Outputs};
+use super::{Key, Operator, Output, Outputs};
 
 /// See [`hardgrad::zeroth_order::fogzo`].
 pub(super) static FOGZO: Operator = Operator {
@@ -7,10 +7,12 @@ pub(super) static FOGZO: Operator = Operator {
     summary: "guided zeroth-order gradient of the quadratic t.A t/2 - b.t",
     inputs: &["theta", "a", "b", "ste_gradient", "noise", "sign"],
     optional_inputs: &[],
-    keys: &[("beta", None), ("epsilon", None)],
+    keys: || {
+        let beta = Key::number("beta", "a number from 0 to 1", |beta| (0.0..=1.0).contains(&beta));
+        vec![beta, Key::positive("epsilon")]
+    },
     run: |call| {
-        let beta = call.key("beta", "a number from 0 to 1", |beta: &f64| (0.0..=1.0).contains(beta))?;
-        let epsilon = call.key("epsilon", "a number above 0", |epsilon: &f64| *epsilon > 0.0 && epsilon.is_finite())?;
+        let (beta, epsilon) = (call.number("beta")?, call.number("epsilon")?);
         let [d] = call.shape("theta", "[d]")?;
         let [_, _] = call.shape::<2>("noise", "[n, d]")?;
         let n = call.input("noise").shape[0];

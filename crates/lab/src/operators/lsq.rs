@@ -1,7 +1,7 @@
 use hardgrad::ops::{Bounds, lsq};
 
-use super::Operator;
 use super::call::gradient;
+use super::{Key, Operator};
 
 /// See [`hardgrad::ops::lsq`].
 pub(super) static LSQ: Operator = Operator {
@@ -9,10 +9,16 @@ pub(super) static LSQ: Operator = Operator {
     summary: "quantisation with a learned step size",
     inputs: &["x", "scale", "grad"],
     optional_inputs: &[],
-    keys: &[("bits", None), ("signed", Some("true")), ("axis", None)],
+    keys: || {
+        let bits = Key::bits().expecting("a whole number from 1 to 24, from 2 with signed=true");
+        vec![bits, Key::flag("signed", true), Key::axis()]
+    },
     run: |call| {
         let signed = call.flag("signed")?;
-        let bits = call.bits(if signed { 2 } else { 1 })?;
+        let bits: u32 = call.number("bits")?;
+        if signed && bits == 1 {
+            return Err(call.wrong("bits", "a whole number from 2 to 24 with signed=true", "1"));
+        }
         call.check_same_shape("grad", "x")?;
         let dims = call.channels()?;
         call.check_positive("scale")?;

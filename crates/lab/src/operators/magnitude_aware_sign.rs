@@ -7,7 +7,7 @@ pub(super) static MAGNITUDE_AWARE_SIGN: Operator = Operator {
     summary: "signs times the mean magnitude of each index along the first axis",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| {
         call.check_same_shape("grad", "x")?;
         let x = call.input("x");

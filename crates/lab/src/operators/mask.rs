@@ -1,7 +1,7 @@
 use hardgrad::mask::{HardConcrete, hard_concrete, score_mask, soft_threshold, threshold_mask};
 
-use super::Operator;
 use super::call::gradient;
+use super::{Key, Operator};
 
 /// See [`hardgrad::mask::threshold_mask`].
 pub(super) static THRESHOLD: Operator = Operator {
@@ -9,7 +9,7 @@ pub(super) static THRESHOLD: Operator = Operator {
     summary: "keeps values whose magnitude reaches a learned threshold; gradient of a surrogate",
     inputs: &["x", "threshold", "grad"],
     optional_inputs: &[],
-    keys: &[("surrogate", Some("identity")), ("beta", Some("5")), ("t", None)],
+    keys: Key::surrogate,
     run: |call| {
         let surrogate = call.surrogate()?;
         call.check_same_shape("grad", "x")?;
@@ -28,9 +28,9 @@ pub(super) static SCORE: Operator = Operator {
     summary: "keeps the share of the values whose scores have the largest magnitudes",
     inputs: &["x", "scores", "grad"],
     optional_inputs: &[],
-    keys: &[("keep", None)],
+    keys: || vec![Key::number("keep", "a share from 0 to 1", |keep| (0.0..=1.0).contains(&keep))],
     run: |call| {
-        let keep = call.key("keep", "a share from 0 to 1", |keep: &f64| (0.0..=1.0).contains(keep))?;
+        let keep = call.number("keep")?;
         call.check_same_shape("grad", "x")?;
         call.check_same_shape("scores", "x")?;
         let [x, scores] = ["x", "scores"].map(|name| call.leaf(name, [call.input(name).values.len()]));
@@ -46,7 +46,7 @@ pub(super) static SOFT_THRESHOLD: Operator = Operator {
     summary: "moves values towards 0 by a learned amount",
     inputs: &["x", "s", "grad"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| {
         call.check_same_shape("grad", "x")?;
         call.check_shape("s", &[1])?;
@@ -63,11 +63,15 @@ pub(super) static HARD_CONCRETE: Operator = Operator {
     summary: "random gates that are exactly 0 or 1 with a positive probability",
     inputs: &["log_alpha", "uniform", "grad"],
     optional_inputs: &[],
-    keys: &[("beta", Some("0.6666667")), ("gamma", Some("-0.1")), ("zeta", Some("1.1"))],
+    keys: || {
+        let zeta = Key::number("zeta", "a number above gamma", |_| true).or("1.1");
+        vec![Key::positive("beta").or("0.6666667"), Key::finite("gamma").or("-0.1"), zeta]
+    },
     run: |call| {
-        let (beta, gamma) = (call.positive("beta")?, call.number("gamma")?);
-        let expected = format!("a number above gamma = {gamma}");
-        let zeta = call.key("zeta", &expected, |zeta: &f32| *zeta > gamma && zeta.is_finite())?;
+        let (beta, gamma, zeta): (f32, f32, f32) = (call.number("beta")?, call.number("gamma")?, call.number("zeta")?);
+        if zeta <= gamma {
+            return Err(call.wrong("zeta", &format!("a number above gamma = {gamma}"), &zeta.to_string()));
+        }
         call.check_same_shape("uniform", "log_alpha")?;
         call.check_uniform()?;
         let shape = HardConcrete { beta, gamma, zeta };

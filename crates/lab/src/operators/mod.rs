@@ -11,6 +11,7 @@ mod dorefa;
 mod error;
 mod fake_quant;
 mod fogzo;
+mod key;
 mod lsq;
 mod magnitude_aware_sign;
 mod mask;
@@ -25,13 +26,14 @@ mod two_layer;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::files;
 use crate::tensor_file::{Indices, Tensors, decode, encode};
 
 pub use call::{Array, Call, Output};
 pub use error::OperatorError;
+pub use key::Key;
 
 /// One operator.
 #[derive(Serialize)]
@@ -44,17 +46,22 @@ pub struct Operator {
     pub inputs: &'static [&'static str],
     /// Inputs that may be given.
     pub optional_inputs: &'static [&'static str],
-    /// Keys with their defaults; one without must be given.
-    pub keys: &'static [(&'static str, Option<&'static str>)],
+    /// Its keys.
+    #[serde(serialize_with = "called")]
+    pub keys: fn() -> Vec<Key>,
     #[serde(skip)]
     run: fn(&Call) -> Result<Outputs, OperatorError>,
+}
+
+fn called<S: Serializer>(keys: &fn() -> Vec<Key>, serializer: S) -> Result<S::Ok, S::Error> {
+    keys().serialize(serializer)
 }
 
 /// Named outputs and gradients.
 pub(crate) type Outputs = BTreeMap<String, Output>;
 
 /// All operators.
-pub static OPERATORS: [&Operator; 28] = [
+pub static OPERATORS: &[&Operator] = &[
     &round::ROUND,
     &sign::SIGN,
     &fake_quant::FAKE_QUANT,
@@ -93,7 +100,7 @@ pub fn run(name: &str, input: &Path, output: &Path, keys: &[String]) -> Result<(
         .iter()
         .find(|operator| operator.name == name)
         .ok_or_else(|| OperatorError::UnknownOperator { name: name.to_string() })?;
-    let keys = operator.keys(keys)?;
+    let keys = key::read(operator.name, &(operator.keys)(), keys)?;
     let inputs = read(input)?;
     let call = Call::new(operator, inputs, keys)?;
     let outputs = (operator.run)(&call)?;
@@ -101,36 +108,13 @@ pub fn run(name: &str, input: &Path, output: &Path, keys: &[String]) -> Result<(
     for (name, output) in outputs {
         match output {
             Output::Float(Array { values, .. }) if values.iter().any(|value| !value.is_finite()) => {
-                return Err(OperatorError::Overflow { operator: operator.name, output: name });
+                return Err(call.overflow(name));
             }
             Output::Float(Array { shape, values }) => drop(tensors.insert(name, (shape, values))),
             Output::Index(shape, values) => drop(indices.insert(name, (shape, values))),
         }
     }
-    files::write_atomically(output, &encode(&tensors, &indices, None)).map_err(OperatorError::File)
-}
-
-impl Operator {
-    fn keys(&self, given: &[String]) -> Result<BTreeMap<&'static str, String>, OperatorError> {
-        let mut keys: BTreeMap<&'static str, String> =
-            self.keys.iter().filter_map(|(key, default)| Some((*key, default.as_ref()?.to_string()))).collect();
-        for pair in given {
-            let (key, value) = pair.split_once('=').ok_or_else(|| OperatorError::NotAPair { pair: pair.clone() })?;
-            let known = self.keys.iter().find(|(known, _)| *known == key.trim());
-            let (known, _) = known.ok_or_else(|| OperatorError::UnknownKey {
-                operator: self.name,
-                key: key.trim().to_string(),
-                known: match self.keys {
-                    [] => "it has none".to_string(),
-                    keys => {
-                        format!("expected one of: {}", keys.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", "))
-                    }
-                },
-            })?;
-            keys.insert(known, value.trim().to_string());
-        }
-        Ok(keys)
-    }
+    files::write_output(output, &encode(&tensors, &indices, None)).map_err(OperatorError::File)
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, Array>, OperatorError> {

@@ -1,5 +1,5 @@
-use super::Operator;
 use super::call::gradient;
+use super::{Key, Operator};
 
 /// See [`hardgrad::ops::pact`].
 pub(super) static PACT: Operator = Operator {
@@ -7,9 +7,9 @@ pub(super) static PACT: Operator = Operator {
     summary: "activations clipped at a learned bound and quantised",
     inputs: &["x", "alpha", "grad"],
     optional_inputs: &[],
-    keys: &[("bits", None)],
+    keys: || vec![Key::bits()],
     run: |call| {
-        let bits = call.bits(1)?;
+        let bits = call.number("bits")?;
         call.check_same_shape("grad", "x")?;
         call.check_shape("alpha", &[1])?;
         call.check_positive("alpha")?;

@@ -1,6 +1,6 @@
 use hardgrad::ops::ReluSurrogate;
 
-use super::Operator;
+use super::{Key, Operator};
 
 /// See [`hardgrad::ops::quantized_relu`].
 pub(super) static QUANTIZED_RELU: Operator = Operator {
@@ -8,11 +8,13 @@ pub(super) static QUANTIZED_RELU: Operator = Operator {
     summary: "activations on a grid of non-negative steps; gradient of a surrogate",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[("bits", None), ("alpha", None), ("surrogate", Some("identity"))],
+    keys: || {
+        let surrogates = ReluSurrogate::ALL.iter().map(|surrogate| surrogate.name());
+        vec![Key::bits(), Key::positive("alpha"), Key::word("surrogate", surrogates)]
+    },
     run: |call| {
-        let (bits, alpha) = (call.bits(1)?, call.positive("alpha")?);
-        let surrogates = [ReluSurrogate::Identity, ReluSurrogate::Relu, ReluSurrogate::ClippedRelu];
-        let surrogate = surrogates[call.word("surrogate", &ReluSurrogate::NAMES)?];
+        let (bits, alpha) = (call.number("bits")?, call.number("alpha")?);
+        let surrogate = call.word("surrogate", ReluSurrogate::by_name)?;
         call.unary("x", |x| hardgrad::ops::quantized_relu(x, alpha, bits, surrogate))
     },
 };

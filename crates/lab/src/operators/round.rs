@@ -6,6 +6,6 @@ pub(super) static ROUND: Operator = Operator {
     summary: "nearest whole number, halves to even; gradient of the identity",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| call.unary("x", hardgrad::ops::round),
 };

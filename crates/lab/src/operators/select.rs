@@ -2,7 +2,7 @@ use burn::tensor::{Int, Tensor};
 use hardgrad::select::{token_score, token_select, top_k_mask};
 
 use super::call::{Array, floats, gradient};
-use super::{Call, Operator, OperatorError, Output, Outputs};
+use super::{Call, Key, Operator, OperatorError, Output, Outputs};
 
 /// See [`hardgrad::select::top_k_mask`].
 pub(super) static TOP_K_MASK: Operator = Operator {
@@ -10,10 +10,10 @@ pub(super) static TOP_K_MASK: Operator = Operator {
     summary: "1 on the k largest scores of each row; gradient of the softmax",
     inputs: &["scores", "grad"],
     optional_inputs: &["uniform"],
-    keys: &[("k", None), ("tau", None)],
+    keys,
     run: |call| {
         let shape @ [_, count] = call.shape("scores", "[batch, n]")?;
-        let (k, temperature) = (k(call, count)?, call.positive("tau")?);
+        let (k, temperature) = (k(call, count)?, call.number("tau")?);
         call.check_same_shape("grad", "scores")?;
         let uniform = call.uniform("scores", shape)?;
         let scores = call.leaf("scores", shape);
@@ -31,11 +31,11 @@ pub(super) static TOKEN_SELECT: Operator = Operator {
     summary: "the k tokens with the largest scores, and one extra token made of the others",
     inputs: &["tokens", "scores", "grad_selected", "grad_extra"],
     optional_inputs: &["uniform"],
-    keys: &[("k", None), ("tau", None)],
+    keys,
     run: |call| {
         let shape @ [batch, count, width] = call.shape("tokens", "[batch, n, width]")?;
         call.check_shape("scores", &[batch, count])?;
-        let (k, temperature) = (k(call, count)?, call.positive("tau")?);
+        let (k, temperature) = (k(call, count)?, call.number("tau")?);
         call.check_shape("grad_selected", &[batch, k, width])?;
         call.check_shape("grad_extra", &[batch, 1, width])?;
         let uniform = call.uniform("scores", [batch, count])?;
@@ -62,7 +62,7 @@ pub(super) static TOKEN_SCORE: Operator = Operator {
     summary: "a token's score from a learned score and three similarities",
     inputs: &["s_pred", "s_m2", "s_m3", "s_im", "grad"],
     optional_inputs: &[],
-    keys: &[("beta", None)],
+    keys: || vec![Key::finite("beta")],
     run: |call| {
         let beta = call.number("beta")?;
         const NAMES: [&str; 4] = ["s_pred", "s_m2", "s_m3", "s_im"];
@@ -78,10 +78,19 @@ pub(super) static TOKEN_SCORE: Operator = Operator {
     },
 };
 
+fn keys() -> Vec<Key> {
+    vec![Key::number("k", "a whole number from 1 to the number of places of a row", |k| k >= 1.0), Key::positive("tau")]
+}
+
 /// How many of `count` stay.
 fn k(call: &Call, count: usize) -> Result<usize, OperatorError> {
-    let expected = format!("a whole number from 1 to {count}, the places of a row");
-    call.key("k", &expected, |k: &usize| (1..=count).contains(k))
+    let k = call.number::<u32>("k")? as usize;
+    match k <= count {
+        true => Ok(k),
+        false => {
+            Err(call.wrong("k", &format!("a whole number from 1 to {count}, the places of a row"), &k.to_string()))
+        }
+    }
 }
 
 fn float<const D: usize>(tensor: Tensor<D>) -> Output {

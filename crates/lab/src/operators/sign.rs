@@ -1,4 +1,4 @@
-use super::Operator;
+use super::{Key, Operator};
 
 /// See [`hardgrad::ops::sign`].
 pub(super) static SIGN: Operator = Operator {
@@ -6,7 +6,7 @@ pub(super) static SIGN: Operator = Operator {
     summary: "+1 or -1; gradient of a surrogate",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[("surrogate", Some("identity")), ("beta", Some("5")), ("t", None)],
+    keys: Key::surrogate,
     run: |call| {
         let surrogate = call.surrogate()?;
         call.unary("x", |x| hardgrad::ops::sign(x, surrogate))

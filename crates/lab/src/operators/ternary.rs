@@ -6,7 +6,7 @@ pub(super) static TWN: Operator = Operator {
     summary: "-1, 0 or +1 by a threshold of 0.7 times the mean magnitude",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| call.unary("x", hardgrad::ops::ternary_twn),
 };
 
@@ -16,6 +16,6 @@ pub(super) static ABSMEAN: Operator = Operator {
     summary: "-g, 0 or +g by rounding, g the mean magnitude",
     inputs: &["x", "grad"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| call.unary("x", hardgrad::ops::ternary_absmean),
 };

@@ -9,7 +9,7 @@ pub(super) static TWO_LAYER: Operator = Operator {
     summary: "population loss, gradient and expected coarse gradients of a network of two layers",
     inputs: &["v", "w", "v_star", "w_star"],
     optional_inputs: &[],
-    keys: &[],
+    keys: Vec::new,
     run: |call| {
         let [hidden] = call.shape("v", "[hidden]")?;
         let [inputs] = call.shape("w", "[inputs]")?;

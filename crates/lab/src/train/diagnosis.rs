@@ -61,7 +61,7 @@ impl Before {
     ) -> (ConvNet, Self) {
         let codes = network.weight_codes();
         let (mut beyond, mut count) = (0, 0);
-        network.visit_inputs(images, &mut |quantizer, input| {
+        network.visit_inputs(images, &mut |_, quantizer, input| {
             beyond += clipped(quantizer, &input);
             count += input.shape().num_elements();
         });

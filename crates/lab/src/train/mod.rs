@@ -13,14 +13,16 @@ use burn::module::Module;
 use burn::tensor::Device;
 use hardgrad::optim::{Method, Optimizer};
 use hardgrad::quantize::StepClock;
+use hardgrad::zeroth_order::MethodName;
 use hardgrad_kernels::images::{Augmentation, PixelScale};
 use hardgrad_kernels::random::Random;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ModelConfig, path_text};
 use crate::data::{self, Dataset};
 use crate::evaluate::load_float;
-use crate::files;
+use crate::files::{self, Claim};
+use crate::tensor_file::ModelDescription;
 use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
 use checkpoint::{Checkpoint, Position};
 pub use diagnosis::DiagnosisRow;
@@ -118,47 +120,57 @@ pub enum Start {
         force: bool,
     },
     /// A run that was interrupted.
-    Resume(PathBuf),
+    Resume {
+        /// Its folder.
+        folder: PathBuf,
+        /// The recipe that it is expected to have, if any.
+        recipe: Option<String>,
+    },
 }
 
 /// Runs a recipe to its end and returns the table.
 pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabError> {
-    let resumed = matches!(start, Start::Resume(_));
-    let (run, config, data) = match start {
-        Start::New { mut config, out, force } => {
-            config.check()?;
-            let data = data::load(config.data_folder())?;
-            check_delay(&config, &data)?;
-            network_shape(&data).check(&config)?;
-            if !config.data.directory.is_empty() {
-                // The run may be evaluated from another folder.
-                let directory = Path::new(&config.data.directory);
-                let absolute = std::path::absolute(directory)
-                    .map_err(|cause| files::FileError::new(directory, "finding the folder", cause))?;
-                config.data.directory = absolute.display().to_string();
-            }
-            let run = Run::create(&out.unwrap_or_else(|| Run::next_folder(&config.recipe)), &config, force)?;
-            (run, *config, data)
+    let resumed = matches!(start, Start::Resume { .. });
+    // Held until the end, so that no other process writes into the run.
+    let (run, _claim, config, data) = match start {
+        Start::New { config, out, force } => {
+            let config = with_whole_paths(*config)?;
+            let data = load(&config)?;
+            // What cannot be is found before there is a folder.
+            initial_network(&config, &network_shape(&data))?;
+            let (run, claim) = Run::create(out.as_deref(), &config, force)?;
+            (run, claim, config, data)
         }
-        Start::Resume(folder) => {
+        Start::Resume { folder, recipe } => {
             let run = Run::open(&folder)?;
+            let claim = Claim::existing(&folder)?;
             let config = run.config()?;
-            let data = data::load(config.data_folder())?;
-            check_delay(&config, &data)?;
-            (run, config, data)
+            if let Some(recipe) = recipe.filter(|recipe| *recipe != config.recipe) {
+                let (folder, own) = (folder.display(), &config.recipe);
+                return Err(LabError::Usage(format!(
+                    "{folder}: a run of recipe {own}, not {recipe}; leave the recipe out"
+                )));
+            }
+            let data = load(&config)?;
+            (run, claim, config, data)
         }
     };
+    data.notes().into_iter().for_each(|note| tell(Event::Note(format!("data: {note}"))));
     let shape = network_shape(&data);
-    let _lock = run.lock()?;
-    let checkpoint = if resumed { resume(&run, &config, &shape, tell)? } else { None };
+    let checkpoint = if resumed { resume(&run, &config, &shape, &data, tell)? } else { None };
     let clock = StepClock::default();
     let position = checkpoint.as_ref().map(|checkpoint| checkpoint.position.clone());
     let mut trainer = Trainer { run: &run, config: &config, data: &data, shape: &shape, clock: &clock, tell };
     trainer.begin(position.as_ref());
-    let position = position.unwrap_or_else(|| Position::begin(Stage::Float, Vec::new(), &config, &shape));
+    let position =
+        position.unwrap_or_else(|| Position::begin(Stage::Float, Vec::new(), &config, &shape, &data.identity));
     let rows = match position.stage {
         Stage::Float => {
-            let network = ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff());
+            let network = match &checkpoint {
+                // Its values come from the checkpoint.
+                Some(_) => ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff()),
+                None => first_network(&config, &shape, &data, trainer.tell)?,
+            };
             trainer.run_stage(Stage::Float, network, checkpoint.as_ref())?
         }
         Stage::Quantized => position.rows,
@@ -172,17 +184,82 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
             trainer.run_stage(Stage::Quantized, network, quantized_checkpoint.as_ref())?
         }
         None => {
-            let (network, _) = load_float(&run, &config)?;
-            let network = calibrated(quantized(network.train(), &config, &shape, &clock)?, &config, &data, &shape);
-            let position = Position::begin(Stage::Quantized, rows, &config, &shape);
+            let (network, _) = load_float(&run)?;
+            let network = quantized(network.train(), &config, &shape, &clock)?;
+            let network = calibrated(network, &config, &data, &shape, trainer.tell);
+            let position = Position::begin(Stage::Quantized, rows, &config, &shape, &data.identity);
             let start = Checkpoint::of(&position, &network, &Optimizer::new(METHOD));
             trainer.run_stage(Stage::Quantized, network, Some(&start))?
         }
     };
-    let curve = crate::plot::training_curve(&rows, config.training.float_epochs)
-        .map_err(|problem| LabError::Damaged { path: run.curve_path(), problem })?;
-    files::write_atomically(&run.curve_path(), curve.as_bytes())?;
+    // Without an epoch there is nothing to draw.
+    if !rows.is_empty() {
+        let curve = crate::plot::training_curve(&rows, config.training.float_epochs)
+            .map_err(|problem| LabError::Damaged { path: run.curve_path(), problem })?;
+        files::write(&run.curve_path(), curve.as_bytes())?;
+    }
     report::report(&run, &config, &data, &shape)
+}
+
+/// The settings with the whole paths of the folders that they name: the run may be evaluated from another one.
+fn with_whole_paths(mut config: Config) -> Result<Config, LabError> {
+    let whole = |folder: &Path| {
+        std::path::absolute(folder).map_err(|cause| files::FileError::new(folder, "finding the folder", cause))
+    };
+    if let Some(folder) = config.data_folder() {
+        config.data.directory = path_text::text(&whole(&folder)?);
+    }
+    if let Some(folder) = config.init_folder() {
+        config.training.init = path_text::text(&whole(&folder)?);
+    }
+    Ok(config)
+}
+
+/// The images of a run, after a check that its settings suit them.
+fn load(config: &Config) -> Result<Dataset, LabError> {
+    config.check()?;
+    let data = data::load(config.data_folder().as_deref(), config.data.verify)?;
+    check_delay(config, &data)?;
+    network_shape(&data).check(config, data.train.len())?;
+    Ok(data)
+}
+
+/// The network of another run with which this one begins, if it does.
+fn initial_network(config: &Config, shape: &NetworkShape) -> Result<Option<(ConvNet, ModelDescription)>, LabError> {
+    let Some(folder) = config.init_folder() else { return Ok(None) };
+    let (network, model) = load_float(&Run::open(&folder)?)?;
+    let refuse = |problem: String| Err(LabError::Usage(format!("training.init: {}: {problem}", folder.display())));
+    if model.model != config.model {
+        let ModelConfig { channels, kernel_size, hidden } = &model.model;
+        return refuse(format!(
+            "its network has model.channels={channels:?}, model.kernel_size={kernel_size} and model.hidden={hidden:?}; give the \
+             same settings"
+        ));
+    }
+    let size = |shape: &NetworkShape| (shape.height, shape.width, shape.class_names.len());
+    if size(&model.shape) != size(shape) {
+        let (height, width, classes) = size(&model.shape);
+        return refuse(format!(
+            "its network takes images of {height} x {width} pixels in {classes} classes; give such data"
+        ));
+    }
+    Ok(Some((network.train(), model)))
+}
+
+/// The network with which a run begins, before any step.
+fn first_network(
+    config: &Config,
+    shape: &NetworkShape,
+    data: &Dataset,
+    tell: &mut dyn FnMut(Event),
+) -> Result<ConvNet, LabError> {
+    let Some((network, model)) = initial_network(config, shape)? else {
+        return Ok(ConvNet::new(&config.model, shape, config.seed, &Device::flex().autodiff()));
+    };
+    if let Some(file) = model.data.first_difference(&data.identity) {
+        tell(Event::Note(format!("training.init: its network was trained on other images: {file} differs")));
+    }
+    Ok(network)
 }
 
 /// The checkpoint from which an interrupted run goes on.
@@ -190,6 +267,7 @@ fn resume(
     run: &Run,
     config: &Config,
     shape: &NetworkShape,
+    data: &Dataset,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Option<Checkpoint>, LabError> {
     [run.folder(), &run.checkpoints()].into_iter().for_each(files::remove_partial_files);
@@ -203,7 +281,7 @@ fn resume(
         tell(Event::Note("there is no checkpoint yet; training starts from the beginning".to_string()));
         return Ok(None);
     };
-    checkpoint.position.check(config, shape)?;
+    checkpoint.position.check(config, shape, &data.identity)?;
     let Position { stage, step, .. } = checkpoint.position;
     tell(Event::Note(format!("going on from step {step} of the {} stage", stage.name())));
     Ok(Some(checkpoint))
@@ -212,14 +290,19 @@ fn resume(
 /// Fails where quantisation or guidance would not begin before its stage ends.
 fn check_delay(config: &Config, data: &Dataset) -> Result<(), ConfigError> {
     let steps = stage::steps(config, data, Stage::Quantized);
-    if config.gradient.first_step(steps) >= steps {
+    let guided = config.gradient.method != MethodName::StraightThrough;
+    if (guided || steps > 0) && config.gradient.first_step(steps) >= steps {
         let expected = format!("such that guidance begins before the {steps} steps of the quantised stage are over");
         return Err(ConfigError::Range { key: "gradient.begin", expected, found: config.gradient.begin.to_string() });
     }
     match config.quantization.delay {
+        0 => Ok(()),
         delay if delay < steps => Ok(()),
         delay => {
-            let expected = format!("below {steps}, the steps of the quantised stage");
+            let expected = match steps {
+                0 => "0 where no quantised step is trained".to_string(),
+                steps => format!("below {steps}, the steps of the quantised stage"),
+            };
             Err(ConfigError::Range { key: "quantization.delay", expected, found: delay.to_string() })
         }
     }
@@ -241,14 +324,22 @@ fn quantized(network: ConvNet, config: &Config, shape: &NetworkShape, clock: &St
     Ok(network.quantize(&config.quantization, shape, clock).map_err(problem)?)
 }
 
-/// The network with its activation ranges set from training images.
-fn calibrated(network: ConvNet, config: &Config, data: &Dataset, shape: &NetworkShape) -> ConvNet {
+/// The network with its activation ranges set from training images; layers that these tell nothing are named.
+fn calibrated(
+    network: ConvNet,
+    config: &Config,
+    data: &Dataset,
+    shape: &NetworkShape,
+    tell: &mut dyn FnMut(Event),
+) -> ConvNet {
     let random = Random::new(config.seed, 0, stream::CALIBRATION);
     let mut chosen = random.permutation(data.train.len());
     chosen.truncate(config.quantization.calibration_images);
     let images = crate::evaluate::batch(&data.train, &chosen, shape, Augmentation::NONE, random);
     // On plain tensors: batch norm uses its running statistics and no gradient tape grows.
     let mut plain = network.valid();
-    plain.calibrate(images, config.quantization.weight_range);
+    for (layer, problem) in plain.calibrate(images, config.quantization.weight_range) {
+        tell(Event::Note(format!("{layer}: calibration left it as it was: {problem}")));
+    }
     plain.train()
 }

@@ -2,12 +2,13 @@ use std::path::Path;
 
 use burn::module::Module;
 use hardgrad::quantize::StepClock;
+use hardgrad_runtime::PackedError;
 
 use super::{calibrated, quantized};
 use crate::config::FLOAT_BITS;
 use crate::data::Dataset;
-use crate::evaluate::{evaluation, load_float, load_quantized, logits};
-use crate::export::{pack, verify};
+use crate::evaluate::{accuracy, load_float, load_quantized, logits};
+use crate::export::{ProofAccuracy, pack, verify};
 use crate::files;
 use crate::run::Row;
 use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
@@ -17,44 +18,53 @@ use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
 pub(super) fn report(run: &Run, config: &Config, data: &Dataset, shape: &NetworkShape) -> Result<Summary, LabError> {
     let bits = [config.quantization.weight_bits, config.quantization.activation_bits];
     let measure = Measure { data, shape };
-    let (float, _) = load_float(run, config)?;
-    let float_row = measure.float("float", [FLOAT_BITS; 2], &float, &run.float_model_path())?;
+    let (float, _) = load_float(run)?;
+    let mut rows = vec![measure.float("float", [FLOAT_BITS; 2], &float, &run.float_model_path())?];
 
     let clock = StepClock::default();
     clock.set(u64::MAX);
     let network = quantized(float.train(), config, shape, &clock)?;
-    let network = calibrated(network, config, data, shape);
-    let (ptq_row, _) = measure.quantized("post-training quantisation", bits, &network, &run.float_model_path())?;
+    // The stage before has told what there was to tell.
+    let network = calibrated(network, config, data, shape, &mut |_| ());
+    const AFTER_TRAINING: &str = "post-training quantisation";
+    let (row, _) = measure.quantized(AFTER_TRAINING, bits, &network, &run.float_model_path())?;
+    rows.push(row);
 
-    let (network, _) = load_quantized(run, config)?;
-    let (qat_row, packed) = measure.quantized("quantisation-aware training", bits, &network, &run.model_path())?;
-    let (verified, not_packed) = match packed {
-        Packed::Proved(bytes) => {
-            files::write_atomically(&run.packed_path(), &bytes)?;
-            (Some([data.test.len(); 2]), None)
+    let (network, _) = load_quantized(run)?;
+    let trained = config.training.quantized_epochs > 0;
+    let name = if trained { "quantisation-aware training" } else { AFTER_TRAINING };
+    let (row, packed) = measure.quantized(name, bits, &network, &run.model_path())?;
+    if trained {
+        rows.push(row);
+    }
+    let (verified, accuracy, not_packed) = match packed {
+        Packed::Proved(bytes, accuracy) => {
+            files::write(&run.packed_path(), &bytes)?;
+            (Some([data.test.len(); 2]), Some(accuracy), None)
         }
-        Packed::Impossible(reason) => (None, Some(reason)),
+        Packed::Impossible(reason) => (None, None, Some(reason)),
     };
     let summary = Summary {
         recipe: config.recipe.clone(),
         data: data.name.clone(),
         data_verified: data.verified,
         seed: config.seed,
-        rows: vec![float_row, ptq_row, qat_row],
+        rows,
         verified,
+        accuracy,
         not_packed,
         folder: run.folder().to_path_buf(),
     };
     let json = serde_json::to_string_pretty(&summary).expect("a summary is a plain struct");
-    files::write_atomically(&run.summary_path(), json.as_bytes())?;
+    files::write(&run.summary_path(), json.as_bytes())?;
     Ok(summary)
 }
 
 /// The packed form of a network.
 enum Packed {
-    /// The file, every output of which was compared.
-    Proved(Vec<u8>),
-    /// Why there is none: a layer stays in float32.
+    /// The file, every output of which was compared, and the accuracies of the comparison.
+    Proved(Vec<u8>, ProofAccuracy),
+    /// Why there is none: a layer stays in float32, or outputs are not finite.
     Impossible(String),
 }
 
@@ -69,7 +79,7 @@ impl Measure<'_> {
         Row {
             model: model.to_string(),
             bits,
-            accuracy: evaluation(outputs, &images.labels, &self.shape.class_names).accuracy,
+            accuracy: accuracy(outputs, &images.labels, self.shape.class_names.len()),
             bytes,
             microseconds_per_image: 1e6 * seconds / images.len() as f64,
             arithmetic: arithmetic.to_string(),
@@ -101,8 +111,13 @@ impl Measure<'_> {
             }
         };
         let (outputs, _) = logits(network, &self.data.test, self.shape);
-        let proof = verify(&bytes, &outputs, &self.data.test, self.shape, file)?;
+        let proof = match verify(&bytes, &outputs, &self.data.test, self.shape, file) {
+            Err(LabError::Packed { problem: problem @ PackedError::NotFinite { .. }, .. }) => {
+                return Ok((self.float(model, bits, network, file)?, Packed::Impossible(problem.to_string())));
+            }
+            proof => proof?,
+        };
         let row = self.row(model, bits, &outputs, bytes.len() as u64, proof.seconds, "integer");
-        Ok((row, Packed::Proved(bytes)))
+        Ok((row, Packed::Proved(bytes, proof.accuracy)))
     }
 }

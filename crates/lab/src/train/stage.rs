@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
+use hardgrad::diagnose::{Vanishing, range_is_lost};
 use hardgrad::optim::{Optimizer, Rates};
 use hardgrad::parameters;
 use hardgrad::quantize::StepClock;
@@ -66,7 +67,7 @@ impl Trainer<'_> {
         network: ConvNet,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Vec<EpochRow>, LabError> {
-        let mut position = Position::begin(stage, Vec::new(), self.config, self.shape);
+        let mut position = Position::begin(stage, Vec::new(), self.config, self.shape, &self.data.identity);
         let (mut network, mut optimizer) = (network, Optimizer::new(METHOD));
         let guidance = if stage == Stage::Quantized { Guidance::new(&self.config.gradient)? } else { None };
         if let Some(guidance) = &guidance {
@@ -93,7 +94,7 @@ impl Trainer<'_> {
             let order = order.as_ref().map_or(&[][..], |(_, order)| order);
             if stage == Stage::Quantized && position.step == self.config.quantization.delay && position.step > 0 {
                 // The network has moved since the ranges were set.
-                network = calibrated(network, self.config, self.data, self.shape);
+                network = calibrated(network, self.config, self.data, self.shape, self.tell);
             }
             // Taken before the forward pass, which moves running statistics; written when it is known that the parameters
             // give a finite loss and finite gradients.
@@ -126,7 +127,13 @@ impl Trainer<'_> {
             (self.tell)(Event::Step { stage, loss, accuracy });
             if in_epoch == a_epoch {
                 let (logits, _) = logits(&network, &self.data.test, self.shape);
-                let test = evaluation(&logits, &self.data.test.labels, &self.shape.class_names);
+                let test = evaluation(
+                    self.data.name.clone(),
+                    &logits,
+                    &self.data.test.labels,
+                    &self.shape.class_names,
+                    Vec::new(),
+                );
                 if !test.loss.is_finite() {
                     return Err(self.not_finite("the held-out loss".to_string(), stage, position.step));
                 }
@@ -151,7 +158,13 @@ impl Trainer<'_> {
                 position.rows.push(row);
                 (position.loss_sum, position.correct, position.passes, position.skipped) = (0, 0, 0, 0);
                 self.write_metrics(&position)?;
+                if stage == Stage::Quantized {
+                    self.tell_lost_ranges(&network);
+                }
             }
+        }
+        if steps == 0 {
+            self.write_metrics(&position)?;
         }
         self.write_model(stage, &network)?;
         Checkpoint::of(&position, &network, &optimizer).save(self.run)?;
@@ -205,6 +218,33 @@ impl Trainer<'_> {
         let right = best_classes(&values, self.shape.class_names.len()).zip(&batch.labels);
         let correct = right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
         Ok(StepResult { loss: f64::from(value), correct, gradients })
+    }
+
+    /// Says which channels and activations have lost their range: what they give says nothing any more.
+    fn tell_lost_ranges(&mut self, network: &ConvNet) {
+        for Vanishing { name, channels, of } in network.vanishing() {
+            let text = format!(
+                "{name}: the step of {channels} of {of} channels does not fit their weights any more, so that they give (almost) \
+                 nothing; lower training.range_rate_factor or training.quantized_learning_rate"
+            );
+            (self.tell)(Event::Note(text));
+        }
+        let count = self.data.test.len().min(self.batch_size()) as u32;
+        let chosen: Vec<u32> = (0..count).collect();
+        let images = batch(&self.data.test, &chosen, self.shape, Augmentation::NONE, Random::new(0, 0, 0));
+        let mut lost = Vec::new();
+        network.visit_inputs(images, &mut |layer, quantizer, input| {
+            if range_is_lost(quantizer, &input) {
+                lost.push(layer.to_string());
+            }
+        });
+        for layer in lost {
+            let text = format!(
+                "{layer}: the range of its input does not fit the activations any more; lower training.range_rate_factor or \
+                 training.quantized_learning_rate"
+            );
+            (self.tell)(Event::Note(text));
+        }
     }
 
     /// Says what guides the gradient and how noisy its directions will be.
@@ -332,7 +372,7 @@ impl Trainer<'_> {
                 row.stage.name()
             );
         }
-        Ok(files::write_atomically(&self.run.metrics_path(), csv.as_bytes())?)
+        Ok(files::write(&self.run.metrics_path(), csv.as_bytes())?)
     }
 
     fn write_model(&self, stage: Stage, network: &ConvNet) -> Result<(), LabError> {
@@ -340,9 +380,18 @@ impl Trainer<'_> {
             Stage::Float => self.run.float_model_path(),
             Stage::Quantized => self.run.model_path(),
         };
-        let description = ModelDescription { format: MODEL_FORMAT.to_string(), shape: self.shape.clone() };
+        let description = ModelDescription {
+            format: MODEL_FORMAT.to_string(),
+            stage,
+            recipe: self.config.recipe.clone(),
+            seed: self.config.seed,
+            model: self.config.model.clone(),
+            quantization: (stage == Stage::Quantized).then(|| self.config.quantization.clone()),
+            shape: self.shape.clone(),
+            data: self.data.identity.clone(),
+        };
         let tensors = to_tensors(parameters::read(&network.valid()), "");
-        Ok(files::write_atomically(&path, &TensorFile { description, tensors }.to_bytes())?)
+        Ok(files::write(&path, &TensorFile { description, tensors }.to_bytes())?)
     }
 }
 
