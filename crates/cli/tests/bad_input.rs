@@ -213,6 +213,27 @@ fn guidance_that_cannot_be() {
 }
 
 #[test]
+fn variables_of_the_environment_that_cannot_be() {
+    let with = |name: &str, value: &str| hardgrad(&["recipes"]).env(name, value).output().unwrap();
+    for (name, value) in [("HARDGRAD_SIMD", "protable"), ("RAYON_NUM_THREADS", "abc"), ("RAYON_NUM_THREADS", "-3")] {
+        check_failure(with(name, value), 2, &[name, value]);
+    }
+    for (name, value) in [("HARDGRAD_SIMD", "avx2"), ("HARDGRAD_SIMD", ""), ("RAYON_NUM_THREADS", "3")] {
+        assert!(with(name, value).status.success(), "{name}={value}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nobody_who_reads_the_errors_changes_no_exit_code() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = hardgrad(&["train", "qta"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+    let output = hardgrad(&["bench", "--only", "op/none", "--json", "-"]).stderr(full()).output().unwrap();
+    assert!(output.status.success() && output.stdout.starts_with(b"{"));
+}
+
+#[test]
 fn places_that_cannot_be_written() {
     // A file where a folder should be; this holds for root too, who may write into read-only folders.
     let folder = tempfile::tempdir().unwrap();

@@ -283,4 +283,14 @@ fn wrong_use_is_one_line_that_names_the_thing() {
         ["compare", "--objective", "polynomial", "--variables", "2", "--steps", "1", "--learning-rate", "1e300"];
     fail(&diverging, 2, &["not finite", "--learning-rate"]);
     fail(&["bench", "--only", "op/none", "--steps", "3"], 2, &["op/none", "--list"]);
+    for arguments in [&["bench", "--only", "op/none"][..], &["bench", "--only", "op/none", "--list"]] {
+        let output = common::hardgrad(arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.contains("no workload is called op/none"), "{stderr}");
+    }
+    // A folder that was made for results goes again where there are none.
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    fail(&["diagnose", "--objective", "quadratc", "--out", text(&out)], 2, &["quadratc"]);
+    assert!(!out.exists());
 }

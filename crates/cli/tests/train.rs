@@ -285,6 +285,10 @@ fn every_range_method_trains_and_is_verified() {
         &["quantization.weight_range=dorefa", "quantization.activation_range=dorefa", "quantization.per_channel=false"],
         &["quantization.weight_range=lsq", "quantization.activation_range=pact", "quantization.delay=5"],
         &["quantization.weight_bits=8", "quantization.activation_bits=8", "quantization.weight_range=min_max"],
+        // One bit is a sign for every range method of weights that takes it.
+        &["quantization.weight_bits=1", "quantization.weight_range=min_max"],
+        &["quantization.weight_bits=1", "quantization.weight_range=fixed", "quantization.per_channel=false"],
+        &["quantization.weight_bits=1", "quantization.weight_range=dorefa", "quantization.per_channel=false"],
     ]
     .into_iter()
     .enumerate()
@@ -299,6 +303,66 @@ fn every_range_method_trains_and_is_verified() {
         // Four classes: a network that learned nothing has a quarter.
         assert!(summary["rows"][2]["accuracy"].as_f64().unwrap() > 0.5, "{changes:?}: {table}");
     }
+}
+
+#[test]
+fn one_bit_that_cannot_be_a_sign_is_refused() {
+    let refused = |changes: &[&str], words: &[&str]| {
+        let mut arguments = vec!["train", "qat", "--set", "quantization.weight_bits=1"];
+        changes.iter().for_each(|change| arguments.extend(["--set", change]));
+        common::fail(&arguments, 2, words);
+    };
+    refused(&[], &["lsq", "at least 2 bits"]);
+    for range in ["min_max", "fixed"] {
+        let range = format!("quantization.weight_range={range}");
+        refused(&[&range, "quantization.zero_point=true"], &["quantization.weight_range", "zero_point"]);
+    }
+}
+
+/// Quantised accuracy, and what training said, with learned steps at this rate.
+fn learned_steps(folder: &Path, name: &str, changes: &[&str]) -> (f64, String) {
+    let run = folder.join(name);
+    let data = folder.join("data");
+    let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run), "--json"];
+    arguments.extend(SMALL);
+    arguments.extend(["--set", "model.hidden=[64]", "--set", "gradient.method=straight_through"]);
+    changes.iter().for_each(|change| arguments.extend(["--set", change]));
+    let output = hardgrad(&arguments).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    (summary["rows"][2]["accuracy"].as_f64().unwrap(), stderr)
+}
+
+#[test]
+fn learned_ranges_do_not_vanish_at_high_rates_and_are_reported_where_they_do() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(&folder.path().join("data"), 96, 40);
+    let lost = "does not fit";
+    let high = "training.quantized_learning_rate=0.05";
+    let (frozen, _) = learned_steps(folder.path(), "frozen", &["training.range_rate_factor=0"]);
+    for (name, range) in [("lsq", "lsq"), ("pact", "pact")] {
+        let range = format!("quantization.activation_range={range}");
+        let changes = [&range, "training.range_rate_factor=1", high];
+        let (accuracy, said) = learned_steps(folder.path(), name, &changes);
+        assert!(accuracy >= frozen - 0.1 && !said.contains(lost), "{name}: {accuracy}, frozen {frozen}: {said}");
+    }
+    // A rate that moves every step by factors of e^5 loses channels, and that is said.
+    let (_, said) = learned_steps(folder.path(), "wild", &["training.range_rate_factor=100", high]);
+    assert!(said.contains(lost) && said.contains("lower training.range_rate_factor"), "{said}");
+}
+
+#[test]
+fn a_batch_is_no_larger_than_the_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (folder.path().join("data"), folder.path().join("run"));
+    write_data(&data, 32, 8);
+    let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run)];
+    arguments.extend(SMALL);
+    // Of 65,536 images a layer would give four billion values.
+    arguments.extend(["--set", "training.batch_size=65536", "--set", "model.channels=[1024]"]);
+    arguments.extend(["--set", "training.float_epochs=1", "--set", "training.quantized_epochs=2"]);
+    assert!(succeed(&arguments).contains("verified: 8 of 8 outputs identical"));
 }
 
 #[test]

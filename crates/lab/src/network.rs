@@ -234,7 +234,7 @@ impl ConvNet {
 
     /// The weights that have channels whose quantised values say nothing any more of the weights.
     pub(crate) fn vanishing(&self) -> Vec<Vanishing> {
-        self.of_weights(vanishing, vanishing).into_iter().filter(|found| found.channels > 0).collect()
+        self.of_weights(vanishing, vanishing)
     }
 
     /// What a function gives for the weights of all layers, by their names.
