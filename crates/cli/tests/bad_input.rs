@@ -226,7 +226,7 @@ fn variables_of_the_environment_that_cannot_be() {
 #[cfg(target_os = "linux")]
 #[test]
 fn nobody_who_reads_the_errors_changes_no_exit_code() {
-    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let status = hardgrad(&["train", "qta"]).stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(2));
     let output = hardgrad(&["bench", "--only", "op/none", "--json", "-"]).stderr(full()).output().unwrap();

@@ -27,8 +27,9 @@ pub struct DiagnosisRow {
     pub saturated_activations: f64,
     /// Entropy of the weight codes in bits, mean over the layers.
     pub code_entropy: f64,
-    /// Cosine between the gradient of the quantised weights that the optimizer gets and a zeroth-order reference on the same batch.
-    pub zeroth_order_cosine: f64,
+    /// Cosine between the gradient of the quantised weights that the optimizer gets and a zeroth-order reference on the same batch;
+    /// none where one of them is 0 or a loss of the reference is not finite.
+    pub zeroth_order_cosine: Option<f64>,
 }
 
 /// A measurement that waits for the next step.
@@ -42,7 +43,7 @@ pub(super) struct Pending {
 pub(super) struct Before {
     codes: Vec<WeightCodes>,
     saturated_activations: f64,
-    zeroth_order_cosine: f64,
+    zeroth_order_cosine: Option<f64>,
 }
 
 /// The loss of a network on the step's batch.
@@ -132,7 +133,7 @@ fn zeroth_order_cosine(
     probes: u32,
     seed: u64,
     step: u64,
-) -> (ConvNet, f64) {
+) -> (ConvNet, Option<f64>) {
     // Probes in training form move running statistics; they are put back at the end.
     let saved = parameters::read(&network);
     let steps: BTreeMap<&str, &[f32]> =
@@ -169,7 +170,8 @@ fn zeroth_order_cosine(
     }
     let count = f64::from(probes.max(1));
     let length = (squares / count).sqrt();
-    let cosine = if length > 0.0 { (slopes / count / length).clamp(-1.0, 1.0) } else { 0.0 };
+    let cosine = (norm > 0.0 && length > 0.0).then(|| (slopes / count / length).clamp(-1.0, 1.0));
+    let cosine = cosine.filter(|cosine| cosine.is_finite());
     let network = parameters::write(network, saved).expect("the parameters are the network's own");
     (network, cosine)
 }

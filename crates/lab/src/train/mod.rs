@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod diagnosis;
+mod metrics;
 mod report;
 mod schedule;
 mod stage;

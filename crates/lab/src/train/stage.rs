@@ -14,7 +14,7 @@ use hardgrad_kernels::random::Random;
 use hardgrad_kernels::reduce::all_finite;
 
 use super::checkpoint::{Checkpoint, Position};
-use super::diagnosis::{Before, DiagnosisRow, Pending};
+use super::diagnosis::{Before, Pending};
 use super::schedule::learning_rate;
 use super::{EpochRow, Event, METHOD, Stage, calibrated, stream};
 use crate::data::Dataset;
@@ -322,7 +322,7 @@ impl Trainer<'_> {
         batch_size(self.config, self.data)
     }
 
-    fn steps_an_epoch(&self) -> u64 {
+    pub(super) fn steps_an_epoch(&self) -> u64 {
         steps_an_epoch(self.config, self.data)
     }
 
@@ -330,49 +330,13 @@ impl Trainer<'_> {
         steps(self.config, self.data, stage)
     }
 
-    fn rate(&self, stage: Stage, step: u64) -> f64 {
+    pub(super) fn rate(&self, stage: Stage, step: u64) -> f64 {
         let training = &self.config.training;
         let highest = match stage {
             Stage::Float => training.float_learning_rate,
             Stage::Quantized => training.quantized_learning_rate,
         };
         learning_rate(highest, step, self.steps(stage), training.warmup_steps)
-    }
-
-    /// Epochs and measurements in the order of their steps; each leaves the other's columns empty.
-    fn write_metrics(&self, position: &Position) -> Result<(), LabError> {
-        let mut csv = String::from(
-            "stage,epoch,step,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,forward_equivalents,\
-             skipped_directions",
-        );
-        if self.config.diagnose.every > 0 {
-            csv += ",flip_rate,oscillation,saturated_weights,saturated_activations,code_entropy,zeroth_order_cosine";
-        }
-        csv.push('\n');
-        let empty = if self.config.diagnose.every > 0 { ",,,,,," } else { "" };
-        let mut diagnoses = position.diagnoses.iter().peekable();
-        for row in &position.rows {
-            let before = |diagnosis: &&DiagnosisRow| row.stage == Stage::Quantized && diagnosis.step <= row.step;
-            while let Some(diagnosis) = diagnoses.next_if(before) {
-                let DiagnosisRow { step, flip_rate, oscillation, saturated_weights, .. } = diagnosis;
-                let DiagnosisRow { saturated_activations, code_entropy, zeroth_order_cosine, .. } = diagnosis;
-                let epoch = (step - 1) / self.steps_an_epoch() + 1;
-                let rate = self.rate(Stage::Quantized, step - 1);
-                csv += &format!(
-                    "{},{epoch},{step},{rate},,,,,,,{flip_rate},{oscillation},{saturated_weights},{saturated_activations},\
-                     {code_entropy},{zeroth_order_cosine}\n",
-                    Stage::Quantized.name()
-                );
-            }
-            let EpochRow { epoch, step, learning_rate, train_loss, train_accuracy, test_loss, test_accuracy, .. } = row;
-            let EpochRow { forward_equivalents, skipped_directions, .. } = row;
-            csv += &format!(
-                "{},{epoch},{step},{learning_rate},{train_loss},{train_accuracy},{test_loss},{test_accuracy},\
-                 {forward_equivalents},{skipped_directions}{empty}\n",
-                row.stage.name()
-            );
-        }
-        Ok(files::write(&self.run.metrics_path(), csv.as_bytes())?)
     }
 
     fn write_model(&self, stage: Stage, network: &ConvNet) -> Result<(), LabError> {
