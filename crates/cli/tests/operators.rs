@@ -342,3 +342,16 @@ fn the_page_about_operators_knows_every_name_and_picture() {
         );
     }
 }
+
+#[test]
+fn tensors_without_values_may_not_claim_vast_axes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.safetensors"), folder.path().join("out.safetensors"));
+    let view = TensorView::new(Dtype::F32, vec![0, 1 << 40], &[]).unwrap();
+    std::fs::write(&input, safetensors::serialize([("scores", &view), ("grad", &view)], None).unwrap()).unwrap();
+    fail(
+        &["op", "run", "top_k_mask", text(&input), text(&output), "--set", "k=1", "--set", "tau=1"],
+        1,
+        &["1099511627776"],
+    );
+}

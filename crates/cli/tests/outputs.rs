@@ -130,6 +130,18 @@ fn files_of_runs_are_never_replaced_by_results() {
 }
 
 #[test]
+fn an_input_is_not_replaced_by_its_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = operator_input(folder.path());
+    let before = fs::read(&input).unwrap();
+    symlink(&input, folder.path().join("link")).unwrap();
+    for out in [input.clone(), folder.path().join("link")] {
+        fail(&["op", "run", "round", text(&input), text(&out)], 2, &["would replace the input"]);
+    }
+    assert_eq!(fs::read(&input).unwrap(), before);
+}
+
+#[test]
 fn long_names_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let input = operator_input(folder.path());

@@ -26,6 +26,12 @@ pub enum SettingError {
         /// The words that there are.
         known: String,
     },
+    /// A setting that is there twice.
+    #[error("{key} is set twice; leave one out")]
+    Twice {
+        /// The word.
+        key: String,
+    },
     /// A value out of range, or no number.
     #[error("{key} must be {expected}, got {found:?}")]
     Value {
@@ -46,9 +52,10 @@ pub fn name(description: &str) -> &str {
 /// The values of `settings`, in their order, from what follows the name in `description`.
 ///
 /// # Errors
-/// If a setting is unknown or a value out of range.
+/// If a setting is unknown or there twice, or a value out of range.
 pub fn read(settings: &[Setting], description: &str) -> Result<Vec<f64>, SettingError> {
     let mut numbers: Vec<f64> = settings.iter().map(|setting| setting.default).collect();
+    let mut given = vec![false; settings.len()];
     for part in description.split(':').skip(1) {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let place = settings.iter().position(|setting| setting.key == key);
@@ -62,6 +69,9 @@ pub fn read(settings: &[Setting], description: &str) -> Result<Vec<f64>, Setting
             },
         })?;
         let setting = &settings[place];
+        if std::mem::replace(&mut given[place], true) {
+            return Err(SettingError::Twice { key: key.to_string() });
+        }
         numbers[place] = value
             .parse()
             .ok()
@@ -91,6 +101,7 @@ mod tests {
     #[test]
     fn errors_name_the_setting() {
         let message = |text| read(&SETTINGS, text).unwrap_err().to_string();
+        assert_eq!(message("method:gap=1:gap=2"), "gap is set twice; leave one out");
         assert_eq!(message("method:gap=-1"), "gap must be above 0, got \"-1\"");
         assert_eq!(message("method:gap=x"), "gap must be above 0, got \"x\"");
         assert_eq!(message("method:width=1"), "unknown setting width; expected gap");

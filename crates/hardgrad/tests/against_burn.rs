@@ -3,7 +3,7 @@
 use burn::nn::pool::{AvgPool2dConfig, MaxPool2dConfig};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use hardgrad::ops::{self, Bounds, Conv2dOptions, Rule};
 use proptest::prelude::*;
 
@@ -152,7 +152,7 @@ proptest! {
 #[test]
 fn empty_and_single_tensors_pass() {
     for shape in [[0, 3], [3, 0], [1, 1]] {
-        let x = Tensor::<2>::random(shape, Distribution::Default, &Device::flex());
+        let x = Tensor::<2>::ones(shape, &Device::flex()) * 0.37;
         let y = ops::fake_quant(x.clone(), &[0.1], &[Bounds::signed(4)], None, Rule::Clipped);
         assert_eq!(y.dims(), shape);
         assert_eq!(ops::round(x).dims(), shape);

@@ -1,11 +1,13 @@
 //! The fused operators of networks against their compositions of Burn's operators: values and the gradients of all inputs, for
 //! inputs as floats, as views that are not contiguous and as codes.
 
+mod drawn;
 mod fused;
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use drawn::drawn;
 use fused::{FORMS, Form, Found, STEP, flat, float, floats, normal, plain, run, shaped};
 use hardgrad::coded::Activation;
 use hardgrad::layers::{BatchNormConfig, QuantConv2dConfig, QuantLinearConfig, QuantRelu};
@@ -348,10 +350,10 @@ proptest! {
         let activations = QuantizerConfig { signed, ..QuantizerConfig::activations(4) };
         let options = Conv2dOptions { stride, padding, groups, ..Conv2dOptions::default() };
         let channels = [groups * inputs, groups * outputs];
-        let layer = QuantConv2dConfig { options, bias: true, ..QuantConv2dConfig::new(channels, [3, 3]) }.init(&device);
-        let layer = layer.quantize(Some(&weights), Some(&activations), &clock).unwrap();
+        let layer = QuantConv2dConfig { options, bias: true, ..QuantConv2dConfig::new(channels, [3, 3]) };
+        let layer = drawn(layer.init(&device)).quantize(Some(&weights), Some(&activations), &clock).unwrap();
         layer_agrees(layer, [batch, channels[0], size[0], size[1]], |layer, x| flat(layer.forward(x)));
-        let layer = QuantLinearConfig::new(7 * inputs, 5 * outputs).init(&device);
+        let layer = drawn(QuantLinearConfig::new(7 * inputs, 5 * outputs).init(&device));
         let layer = layer.quantize(Some(&weights), Some(&activations), &clock).unwrap();
         layer_agrees(layer, [batch, size[0], 7 * inputs], |layer, x| flat(layer.forward(x)));
     }

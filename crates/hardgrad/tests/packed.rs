@@ -1,8 +1,11 @@
 //! The packed model computes what the trained model evaluates, to the last bit: every range method at every bit width.
 
+mod drawn;
+
 use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
+use drawn::drawn;
 use hardgrad::layers::{
     BatchNorm, BatchNormConfig, PackError, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig,
 };
@@ -87,15 +90,6 @@ fn image_quantizer() -> QuantizerConfig {
         fixed_zero_point: i32::from(PIXELS.zero_point),
         ..QuantizerConfig::activations(8)
     }
-}
-
-/// The layer with its values drawn from counters: Burn's generator is shared by all tests of a process. No bias is below 0, so that
-/// unsigned codes have something to show also where coarse weights are all 0.
-fn drawn<M: Module>(layer: M) -> M {
-    hardgrad::parameters::update(layer, |name, _, values| {
-        Random::new(5, values.len() as u32, 0).fill_normal(values);
-        values.iter_mut().for_each(|value| *value = if name == "bias" { 0.3 * value.abs() } else { 0.3 * *value });
-    })
 }
 
 fn images(count: usize, seed: u64) -> Vec<u8> {

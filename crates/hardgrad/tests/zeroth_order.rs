@@ -1,11 +1,14 @@
 //! Guided gradients of modules: exact facts on quadratics, what is moved and what is not, and what is refused.
 
+mod drawn;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use drawn::drawn;
 use hardgrad::Surrogate;
 use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantLinear, QuantLinearConfig};
 use hardgrad::parameters;
@@ -263,14 +266,14 @@ impl Net {
         let device = Device::flex().autodiff();
         let weights = |bits, range| QuantizerConfig { delay, range, ..QuantizerConfig::weights(bits) };
         let layer = |bits, range| {
-            let layer = QuantLinearConfig::new(6, 6).init(&device);
+            let layer = drawn(QuantLinearConfig::new(6, 6).init(&device));
             layer.quantize(Some(&weights(bits, range)), Some(&QuantizerConfig::activations(4)), clock).unwrap()
         };
         Self {
             first: layer(2, RangeMethod::Lsq),
             norm: BatchNormConfig::new(6).init(&device),
             second: layer(4, RangeMethod::MinMax),
-            output: LinearConfig::new(6, 2).init(&device),
+            output: drawn(LinearConfig::new(6, 2).init(&device)),
         }
     }
 
@@ -329,7 +332,7 @@ fn weights_whose_delay_is_not_over_are_not_probed() {
 
 #[test]
 fn steps_are_those_of_each_range_method() {
-    let layer = || LinearConfig::new(4, 3).init(&Device::flex());
+    let layer = || drawn(LinearConfig::new(4, 3).init(&Device::flex()));
     let config =
         |range| QuantizerConfig { per_channel: false, range, fixed_scale: 0.25, ..QuantizerConfig::weights(2) };
     let step = |range| {
@@ -392,7 +395,7 @@ fn what_does_not_fit_is_refused() {
 
 #[test]
 fn the_same_bytes_with_any_number_of_threads() {
-    let layer = LinearConfig::new(300, 200).init(&Device::flex().autodiff());
+    let layer = drawn(LinearConfig::new(300, 200).init(&Device::flex().autodiff()));
     let layer = QuantizeWeights::new(QuantizerConfig::weights(2)).unwrap().apply(layer).unwrap();
     let x = Tensor::<2>::ones([4, 300], &Device::flex());
     for method in [MethodName::Spsa, MethodName::Fogzo, MethodName::BiasCorrection] {

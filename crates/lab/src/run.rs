@@ -168,8 +168,8 @@ impl Run {
 
     /// True for the place of the packed model, whatever way leads there.
     pub(crate) fn is_packed_path(&self, path: &Path) -> bool {
-        let is_ours = |folder: &Path| same_file::is_same_file(folder, &self.folder).unwrap_or(false);
-        path.file_name() == self.packed_path().file_name() && is_ours(files::folder_of(path)) && !path.is_symlink()
+        let is_ours = files::are_one(files::folder_of(path), &self.folder);
+        is_ours && path.file_name() == self.packed_path().file_name() && !path.is_symlink()
     }
 
     /// The table for machines.

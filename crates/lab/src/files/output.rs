@@ -34,6 +34,13 @@ pub fn check_output(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Whether two paths lead to one ordinary file or folder, whatever they look like.
+pub(crate) fn are_one(a: &Path, b: &Path) -> bool {
+    // Opening a pipe, as the comparison does, would wait for its other end.
+    let is_ordinary = |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() || found.is_dir());
+    is_ordinary(a) && is_ordinary(b) && same_file::is_same_file(a, b).unwrap_or(false)
+}
+
 /// What `path` leads to: a folder, an ordinary file, or a file that does not exist yet; none for devices and pipes.
 fn ordinary_target(path: &Path) -> Option<PathBuf> {
     match fs::metadata(path) {

@@ -126,6 +126,12 @@ pub enum OperatorError {
         /// What is wrong.
         error: TwoLayerError,
     },
+    /// An output in the place of the input.
+    #[error("{}: the output would replace the input; choose another name", path.display())]
+    OverInput {
+        /// The file.
+        path: PathBuf,
+    },
     /// The input file is not what it should be.
     #[error("{}: not a safetensors file of F32 tensors: {problem}", path.display())]
     Input {
@@ -157,6 +163,7 @@ impl OperatorError {
             | Self::Overflow { .. }
             | Self::Shape { .. }
             | Self::Network { .. }
+            | Self::OverInput { .. }
             | Self::File(FileError::Refused { .. }) => true,
         }
     }

@@ -101,6 +101,10 @@ pub fn run(name: &str, input: &Path, output: &Path, keys: &[String]) -> Result<(
         .find(|operator| operator.name == name)
         .ok_or_else(|| OperatorError::UnknownOperator { name: name.to_string() })?;
     let keys = key::read(operator.name, &(operator.keys)(), keys)?;
+    files::check_output(output).map_err(OperatorError::File)?;
+    if files::are_one(input, output) {
+        return Err(OperatorError::OverInput { path: output.to_path_buf() });
+    }
     let inputs = read(input)?;
     let call = Call::new(operator, inputs, keys)?;
     let outputs = (operator.run)(&call)?;
@@ -121,5 +125,13 @@ fn read(path: &Path) -> Result<BTreeMap<String, Array>, OperatorError> {
     let bytes = files::read(path).map_err(OperatorError::File)?;
     let problem = |problem| OperatorError::Input { path: path.to_path_buf(), problem };
     let tensors = decode(&bytes).map_err(problem)?;
+    // A tensor without values may claim axes of any size.
+    let vast = tensors.iter().find(|(_, (shape, _))| shape.iter().any(|size| u32::try_from(*size).is_err()));
+    if let Some((name, (shape, _))) = vast {
+        return Err(problem(format!(
+            "tensor {name} has shape {shape:?}, an axis may have at most {} indices",
+            u32::MAX
+        )));
+    }
     Ok(tensors.into_iter().map(|(name, (shape, values))| (name, Array { shape, values })).collect())
 }
