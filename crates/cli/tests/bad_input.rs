@@ -168,7 +168,7 @@ fn damaged_files_of_a_run() {
     }
     fail(&["predict", text(&packed), "no.png"], 1, &["no.png"]);
     fail(&["predict", text(&packed), "0"], 2, &["0: a number is a held-out image", "--data DIR"]);
-    fail(&["predict", text(&model), "0"], 1, &["model.safetensors"]);
+    fail(&["predict", text(&model), "0"], 2, &["model.safetensors", "give the run folder"]);
 }
 
 #[test]

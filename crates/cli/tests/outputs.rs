@@ -172,7 +172,16 @@ fn results_in_one_folder_are_of_one_call() {
         fail(arguments, 2, &["plots", "another hardgrad is at work"]);
     }
     assert_eq!(fs::read_dir(&out).unwrap().count(), 1);
+    // So is a run that another one trains.
+    let run = tiny_run(folder.path());
+    let other = fs::File::create(run.join(".hardgrad.lock")).unwrap();
+    other.lock().unwrap();
+    fail(&["train", "--resume", text(&run)], 2, &["another hardgrad is at work"]);
+    // Nor are a run's files replaced through links in a folder of results.
+    symlink(run.join("model.safetensors"), out.join("round.svg")).unwrap();
     drop(lock);
+    fail(&["plots", "--out", text(&out)], 2, &["round.svg", "the run itself needs this file"]);
+    fs::remove_file(out.join("round.svg")).unwrap();
     succeed(&["plots", "--out", text(&out)]);
     assert!(!out.join(".hardgrad.lock").exists());
 }

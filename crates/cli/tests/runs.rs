@@ -163,6 +163,15 @@ fn numbers_are_held_out_images_of_the_run() {
     let evaluation = json(&["eval", text(&packed), "--data", text(&data), "--json"]);
     assert_eq!(evaluation["accuracy"], json(&["eval", text(&run), "--json"])["accuracy"]);
     fail(&["eval", text(&packed)], 2, &["model.packed.safetensors", "--data DIR"]);
+    let model = run.join("model.safetensors");
+    for arguments in [&["eval", text(&model)][..], &["inspect", text(&model)], &["predict", text(&model), "x.png"]] {
+        fail(arguments, 2, &["a file of a run, not a packed model", "give the run folder"]);
+    }
+    // A packed file that is gone is no unfinished training.
+    let kept = folder.path().join("kept");
+    fs::rename(&packed, &kept).unwrap();
+    fail(&["predict", text(&run), "0"], 1, &["model.packed.safetensors is gone", "hardgrad export"]);
+    fs::rename(&kept, &packed).unwrap();
     // A run that is not at its end, and one that cannot be packed.
     let unfinished = folder.path().join("unfinished");
     fs::create_dir_all(unfinished.join("checkpoints")).unwrap();
@@ -241,7 +250,7 @@ fn other_images_are_refused_at_resume_and_told_elsewhere() {
     assert_eq!(json(&["eval", text(&run), "--json"])["accuracy"], accuracy);
     succeed(&["train", "qat", "--resume", text(&run)]);
     fs::remove_dir_all(&data).unwrap();
-    assert!(succeed(&["inspect", text(&run)]).contains("the images of the training are gone"));
+    assert!(succeed(&["inspect", text(&run)]).contains("could not be seen"));
 }
 
 #[test]
@@ -287,6 +296,28 @@ fn quantisation_alone_and_float_networks_of_other_runs() {
     assert_eq!(summary["verified"], serde_json::json!([40, 40]));
     assert_eq!(json(&["eval", text(&plain), "--json"])["accuracy"], numbers(&first)[1].1);
     succeed(&["train", "--resume", text(&plain)]);
+    // Other images than those of its float network: that is told, and stays with the model.
+    let other = folder.path().join("other images");
+    write_data(&other, 96, 40);
+    let labels = other.join("train-labels-idx1-ubyte");
+    let mut bytes = fs::read(&labels).unwrap();
+    bytes.swap(8, 9);
+    fs::write(&labels, bytes).unwrap();
+    let moved = folder.path().join("moved");
+    let mut arguments = vec!["train", "qat", "--data", text(&other), "--out", text(&moved)];
+    arguments.extend(SMALL);
+    arguments.extend(["--set", "training.float_epochs=0", "--init", text(&run)]);
+    let output = hardgrad(&arguments).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("trained on other images: train-labels-idx1-ubyte differs"), "{stderr}");
+    let origin =
+        "it began with the network of a run with seed 0 on data, other images: train-labels-idx1-ubyte differs";
+    assert!(succeed(&["inspect", text(&moved)]).contains(origin));
+    // Also where it comes from that run, and after a resume.
+    let (third, _) = train("third", &["--init", text(&moved)]);
+    fs::remove_dir_all(&moved).unwrap();
+    succeed(&["train", "--resume", text(&third)]);
+    assert!(succeed(&["inspect", text(&third)]).matches("it began with the network of a run with seed 0").count() == 2);
     // Float training that goes on.
     let (longer, _) = train("longer", &["--init", text(&run), "--set", "training.float_epochs=1"]);
     assert!(tensors(&longer.join("float.safetensors")) != tensors(&run.join("float.safetensors")));
@@ -302,6 +333,13 @@ fn quantisation_alone_and_float_networks_of_other_runs() {
     refused(&["--set", "training.float_epochs=0"], &["training.float_epochs", "--init RUN"]);
     refused(&["--init", text(&run)], &["training.init", "model.channels=[4, 6]"]);
     fail(&["train", "qat", "--init", text(&data), "--out", text(&out)], 1, &["data", "not a run folder"]);
+    // What training reads is not emptied for what it writes.
+    for (out, what) in [(&run, "training.init"), (&data, "data.directory")] {
+        let arguments = ["train", "qat", "--data", text(&data), "--init", text(&run), "--out", text(out), "--force"];
+        let arguments: Vec<&str> = arguments.into_iter().chain(SMALL).collect();
+        fail(&arguments, 2, &[what, "choose another --out"]);
+    }
+    assert!(run.join("model.safetensors").is_file() && data.join("t10k-labels-idx1-ubyte").is_file());
     fail(&["train", "vqvae", "--resume", text(&run)], 2, &["recipe qat, not vqvae"]);
 }
 

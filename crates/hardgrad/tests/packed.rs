@@ -18,7 +18,7 @@ use hardgrad_runtime::{Input, InputQuantizer, Layer, LayerKind, PackedModel, fir
 const SIZE: usize = 9;
 const CLASSES: usize = 5;
 /// Combinations of bits, methods, channels and zero points that go together.
-const POSSIBLE: usize = 128;
+const POSSIBLE: usize = 114;
 const PIXELS: PixelScale = PixelScale { scale: 0.0137, zero_point: 71 };
 
 #[derive(Module, Debug)]

@@ -286,9 +286,9 @@ pub fn write(comparison: &Comparison, folder: &Path) -> Result<(), LabError> {
     let svg = to_svg(comparison).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
     let json = serde_json::to_string_pretty(comparison).expect("a comparison is a plain struct");
     files::create_folder(folder)?;
-    files::write(&folder.join("compare.csv"), csv.as_bytes())?;
-    files::write(&folder.join("compare.json"), json.as_bytes())?;
-    Ok(files::write(&picture, svg.as_bytes())?)
+    files::write_output(&folder.join("compare.csv"), csv.as_bytes())?;
+    files::write_output(&folder.join("compare.json"), json.as_bytes())?;
+    Ok(files::write_output(&picture, svg.as_bytes())?)
 }
 
 /// The curves with bands of one standard deviation.

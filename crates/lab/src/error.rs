@@ -82,6 +82,12 @@ pub enum LabError {
         /// What to do.
         mend: &'static str,
     },
+    /// The images of a run, which cannot be had any more.
+    #[error("{problem}; if the images of the run have moved, name their folder with --data DIR")]
+    RunData {
+        /// What is wrong.
+        problem: DataError,
+    },
     /// A file of a run whose content is damaged or belongs elsewhere.
     #[error("{}: {problem}", path.display())]
     Damaged {
@@ -183,7 +189,7 @@ impl LabError {
             Self::Config(_) | Self::RunExists { .. } | Self::OtherData { .. } | Self::Usage(_) | Self::Objective(_) => {
                 true
             }
-            Self::File(error) => matches!(error, FileError::Refused { .. }),
+            Self::File(error) | Self::Data(DataError::File(error)) => matches!(error, FileError::Refused { .. }),
             Self::ZerothOrder(error) => !matches!(error, ZerothOrderError::NotFinite),
             // What a run meets on its way is a failure; names, settings and sizes are the caller's.
             Self::Estimator(error) => {
@@ -191,6 +197,7 @@ impl LabError {
             }
             Self::Picture { .. }
             | Self::Data(_)
+            | Self::RunData { .. }
             | Self::NotARun { .. }
             | Self::Unfinished { .. }
             | Self::NotPacked { .. }

@@ -14,10 +14,13 @@ use crate::config::ConfigError;
 use crate::data::{self, Dataset, Images};
 use crate::tensor_file::{MODEL_FORMAT, ModelDescription, TensorFile, to_parameters};
 use crate::train::Stage;
-use crate::{Config, ConvNet, LabError, NetworkShape, Run};
+use crate::{Config, ConvNet, LabError, NetworkShape, Run, files};
 
 /// Images that go through a network at once in evaluation.
 const BATCH: usize = 250;
+
+/// Pixels that go through a network at once in evaluation, unless a single image has more.
+const LARGEST_BATCH: usize = 1 << 21;
 
 /// How well a network classifies images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,7 +56,7 @@ pub fn evaluate(path: &Path, data: Option<&Path>) -> Result<Evaluation, LabError
 
 fn evaluate_packed(path: &Path, data: Option<&Path>) -> Result<Evaluation, LabError> {
     let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
-    let packed = PackedModel::read(path).map_err(problem)?;
+    let packed = read_packed(path)?;
     let Some(folder) = data else {
         let path = path.display();
         return Err(LabError::Usage(format!(
@@ -63,9 +66,19 @@ fn evaluate_packed(path: &Path, data: Option<&Path>) -> Result<Evaluation, LabEr
     let set = data::load(Some(folder), false)?;
     let input = &packed.input;
     check_images(&set, (input.channels, input.height, input.width), &packed.class_names)?;
-    let notes = other_classes(&set, &packed.class_names).into_iter().collect();
+    let notes = set.altered.clone().into_iter().chain(other_classes(&set, &packed.class_names)).collect();
     let logits = packed.plan().and_then(|executor| executor.logits(&set.test.pixels)).map_err(problem)?;
     Ok(evaluation(set.name, &logits, &set.test.labels, &packed.class_names, notes))
+}
+
+/// The packed model in a file.
+pub(crate) fn read_packed(path: &Path) -> Result<PackedModel, LabError> {
+    PackedModel::read(path).map_err(|problem| match files::is_of_a_run(path) {
+        true => {
+            LabError::Usage(format!("{}: a file of a run, not a packed model; give the run folder", path.display()))
+        }
+        false => LabError::Packed { path: path.to_path_buf(), problem },
+    })
 }
 
 /// Held-out images.
@@ -85,7 +98,10 @@ impl ModelDescription {
         let set = match data {
             Some(folder) => data::load(Some(folder), false)?,
             // The checksums of the run take the place of the published ones.
-            None => data::load(run.config()?.data_folder().as_deref(), false)?,
+            None => {
+                let folder = run.config()?.data_folder();
+                data::load(folder.as_deref(), false).map_err(|problem| LabError::RunData { problem })?
+            }
         };
         check_images(&set, (1, self.shape.height, self.shape.width), &self.shape.class_names)?;
         let mut notes = Vec::new();
@@ -97,6 +113,7 @@ impl ModelDescription {
             }
             notes.push(format!("these images are not those of the run: {file} of {name} differs"));
         }
+        notes.extend(data.and(set.altered.clone()));
         notes.extend(other_classes(&set, &self.shape.class_names));
         notes.extend(self.changed_settings(run));
         Ok(HeldOut { name: set.name, images: set.test, notes })
@@ -106,7 +123,13 @@ impl ModelDescription {
     pub fn changed_settings(&self, run: &Run) -> Option<String> {
         let path = run.config_path();
         let text = match run.config() {
-            Ok(config) => format!("{} was changed", self.settings(config.clone()).first_difference(&config)?),
+            Ok(config) => {
+                let own = self.settings(config.clone());
+                // The float stage has no say in how its network is quantised.
+                let quantization =
+                    if self.quantization.is_some() { own.quantization.clone() } else { config.quantization.clone() };
+                format!("{} was changed", Config { quantization, ..own }.first_difference(&config)?)
+            }
             Err(problem) => problem.to_string(),
         };
         Some(format!("{}: {text}; the model's own settings were used", path.display()))
@@ -118,7 +141,7 @@ impl ModelDescription {
             recipe: self.recipe.clone(),
             seed: self.seed,
             model: self.model.clone(),
-            quantization: self.quantization.clone().unwrap_or(config.quantization),
+            quantization: self.quantization.clone().unwrap_or_else(|| config.quantization.in_float()),
             ..config
         }
     }
@@ -199,7 +222,7 @@ fn load_model(run: &Run, path: &Path, stage: Stage) -> Result<TensorFile<ModelDe
         return Err(damaged("its description of the images cannot be; copy it again or train again"));
     }
     let settings = description.settings(Config::default());
-    settings.check().and_then(|()| shape.check(&settings, BATCH)).map_err(|problem| damaged(&problem.to_string()))?;
+    settings.check().and_then(|()| shape.check(&settings, 1)).map_err(|problem| damaged(&problem.to_string()))?;
     Ok(file)
 }
 
@@ -214,7 +237,9 @@ pub(crate) fn logits(network: &ConvNet, images: &Images, shape: &NetworkShape) -
     let begin = Instant::now();
     let order: Vec<u32> = (0..images.len() as u32).collect();
     let mut out = Vec::with_capacity(images.len() * shape.class_names.len());
-    for chosen in order.chunks(BATCH) {
+    // Fewer large images at once.
+    let at_once = (LARGEST_BATCH / (images.height * images.width)).clamp(1, BATCH);
+    for chosen in order.chunks(at_once) {
         let batch = batch(images, chosen, shape, Augmentation::NONE, Random::new(0, 0, 0));
         let logits = network.forward(batch).into_data().try_into_vec::<f32>();
         out.extend(logits.expect("logits are f32"));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::config::{ModelConfig, QuantizationConfig};
 use crate::data::{self, DataIdentity};
-use crate::evaluate::load_quantized;
+use crate::evaluate::{load_quantized, read_packed};
 use crate::export::pack;
 use crate::tensor_file::ModelDescription;
 use crate::{LabError, Run, files};
@@ -58,7 +58,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, LabError> {
         let training = training(&run, description);
         (PackedModel::from_bytes(&bytes).map_err(problem)?, bytes.len() as u64, Some(training))
     } else {
-        let model = PackedModel::read(path).map_err(problem)?;
+        let model = read_packed(path)?;
         let size = std::fs::metadata(path).map_err(|cause| files::FileError::new(path, "reading", cause))?.len();
         (model, size, None)
     };
@@ -84,9 +84,14 @@ fn training(run: &Run, description: ModelDescription) -> Training {
             None => "the images are those of the training still".to_string(),
             Some(file) => format!("the images are not those of the training any more: {file} differs"),
         },
-        Err(problem) => format!("the images of the training are gone: {problem}"),
+        Err(problem) => format!("whether the images are those of the training could not be seen: {problem}"),
     };
-    let notes = [Some(images), description.changed_settings(run)].into_iter().flatten().collect();
+    let before = description.before.iter().map(|origin| {
+        let other = description.data.first_difference(&origin.data);
+        let other = other.map_or_else(String::new, |file| format!(", other images: {file} differs"));
+        format!("it began with the network of a run with seed {} on {}{other}", origin.seed, origin.data.name)
+    });
+    let notes = before.chain([images]).chain(description.changed_settings(run)).collect();
     let ModelDescription { recipe, seed, model, quantization, data, .. } = description;
     Training { recipe, seed, model, quantization, data, notes }
 }

@@ -102,7 +102,7 @@ pub fn write_operator_plots(folder: &Path) -> Result<usize, LabError> {
     for function in &functions {
         let path = folder.join(format!("{}.svg", function.name));
         let svg = draw(function).map_err(|problem| LabError::Picture { path: path.clone(), problem })?;
-        files::write(&path, svg.as_bytes())?;
+        files::write_output(&path, svg.as_bytes())?;
     }
     Ok(functions.len())
 }

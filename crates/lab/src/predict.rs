@@ -1,12 +1,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use hardgrad_runtime::{PackedError, PackedModel};
+use hardgrad_runtime::PackedError;
 use serde::Serialize;
 
 use crate::config::path_text;
 use crate::data::{self, Images};
-use crate::evaluate::{check_images, load_quantized};
+use crate::evaluate::{check_images, load_quantized, read_packed};
 use crate::{LabError, Run, Summary, files};
 
 /// What a packed model says of one image.
@@ -26,7 +26,7 @@ pub fn predict(model: &Path, images: &[OsString], data: Option<&Path>) -> Result
     let run = model.is_dir().then(|| Run::open(model)).transpose()?;
     let file = run.as_ref().map_or_else(|| Ok(model.to_path_buf()), packed_path)?;
     let problem = |problem| LabError::Packed { path: file.clone(), problem };
-    let packed = PackedModel::read(&file).map_err(problem)?;
+    let packed = read_packed(&file)?;
     let executor = packed.plan().map_err(problem)?;
     let size = (packed.input.channels, packed.input.height, packed.input.width);
     let numbered = images.iter().find(|image| number(image).is_some());
@@ -74,8 +74,12 @@ fn packed_path(run: &Run) -> Result<PathBuf, LabError> {
     }
     // The summary is written last, and says why there is no packed file.
     let summary = files::read(&run.summary_path()).ok().and_then(|json| serde_json::from_slice::<Summary>(&json).ok());
-    Err(match summary.and_then(|summary| summary.not_packed) {
-        Some(reason) => LabError::NotPacked { path, reason },
+    Err(match summary {
+        Some(Summary { not_packed: Some(reason), .. }) => LabError::NotPacked { path, reason },
+        Some(_) => LabError::NotARun {
+            path,
+            problem: format!("{} is gone; make it again with `hardgrad export`", packed.display()),
+        },
         None => LabError::Unfinished { path },
     })
 }

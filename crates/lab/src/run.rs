@@ -79,23 +79,20 @@ impl Run {
         if fs::metadata(folder).is_ok_and(|found| !found.is_dir()) {
             return Err(LabError::Usage(format!("{}: a file is in the way; choose another --out", folder.display())));
         }
-        let refuse_content = || match is_free(folder) || replace {
-            true => Ok(()),
-            false => Err(LabError::RunExists { path: folder.to_path_buf() }),
-        };
-        refuse_content()?;
-        if !is_free(folder) {
-            // Only a run may be deleted: --force must not empty somebody's home.
-            let old = Self::open(folder)?;
-            old.config()?;
-            if !old.checkpoints().is_dir() {
-                let problem = "checkpoints/ is missing".to_string();
-                return Err(LabError::NotARun { path: folder.to_path_buf(), problem });
-            }
-        }
         let claim = Claim::folder(folder)?;
-        // Another process may have been here between the look and the claim.
-        refuse_content()?;
+        if is_free(folder) {
+            return Ok(claim);
+        }
+        if !replace {
+            return Err(LabError::RunExists { path: folder.to_path_buf() });
+        }
+        // Only a run may be deleted: --force must not empty somebody's home.
+        let old = Self::open(folder)?;
+        old.config()?;
+        if !old.checkpoints().is_dir() {
+            let problem = "checkpoints/ is missing".to_string();
+            return Err(LabError::NotARun { path: folder.to_path_buf(), problem });
+        }
         remove_content(folder).map_err(|cause| FileError::new(folder, "replacing the run", cause))?;
         Ok(claim)
     }
@@ -114,8 +111,9 @@ impl Run {
                 Ok(()) => {}
             }
             match Claim::existing(&folder) {
-                // Somebody gave just this folder by name.
+                // Somebody gave just this folder by name, and may have taken it away again.
                 Err(FileError::Refused { .. }) => continue,
+                Err(_) if !folder.exists() => continue,
                 Err(failure) => return Err(failure.into()),
                 Ok(claim) if is_free(&folder) => return Ok((folder, claim)),
                 Ok(_) => continue,
@@ -184,13 +182,22 @@ fn is_free(folder: &Path) -> bool {
         .map_or(true, |mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == Claim::NAME)))
 }
 
-/// Empties a folder that this process holds; the lock stays.
+/// Empties the folder of a run that this process holds; the lock stays. What makes it a run goes last, so that a run that was
+/// emptied in part can be replaced still.
 fn remove_content(folder: &Path) -> std::io::Result<()> {
+    let (mut entries, mut marks) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        match entry.file_name() == Claim::NAME {
-            true => {}
-            false if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
+        let name = entry.file_name();
+        match name == Run::CONFIG || name == Run::CHECKPOINTS {
+            true => marks.push(entry),
+            false if name != Claim::NAME => entries.push(entry),
+            false => {}
+        }
+    }
+    for entry in entries.into_iter().chain(marks) {
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
             false => fs::remove_file(entry.path())?,
         }
     }

@@ -48,6 +48,18 @@ pub(crate) struct ModelDescription {
     pub shape: NetworkShape,
     /// The files of the images.
     pub data: DataIdentity,
+    /// The runs whose float networks came before this one's, the oldest first.
+    pub before: Vec<Origin>,
+}
+
+/// A run whose float network another one began with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Its seed.
+    pub seed: u64,
+    /// The files of its images.
+    pub data: DataIdentity,
 }
 
 /// How all formats of model files begin.
@@ -56,7 +68,7 @@ const MODEL: &str = "hardgrad model";
 pub(crate) const MODEL_FORMAT: &str = "hardgrad model 2";
 
 /// How all formats of checkpoints begin.
-pub(crate) const CHECKPOINT: &str = "hardgrad checkpoint";
+const CHECKPOINT: &str = "hardgrad checkpoint";
 
 /// Whether this header of a safetensors file is that of a model or a checkpoint of a run, whatever its version.
 pub(crate) fn is_of_a_run(header: &[u8]) -> bool {
@@ -216,6 +228,7 @@ mod tests {
             quantization: Some(Config::default().quantization),
             shape,
             data: DataIdentity { name: "tiny".into(), files: Vec::new() },
+            before: Vec::new(),
         };
         TensorFile { description, tensors }
     }

@@ -362,9 +362,9 @@ pub fn write(report: &TwoLayerReport, folder: &Path) -> Result<(), LabError> {
     let svg = chart::draw(&to_chart(report)).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
     let json = serde_json::to_string_pretty(report).expect("a report is a plain struct");
     files::create_folder(folder)?;
-    files::write(&folder.join("two-layer.csv"), csv.as_bytes())?;
-    files::write(&folder.join("two-layer.json"), json.as_bytes())?;
-    Ok(files::write(&picture, svg.as_bytes())?)
+    files::write_output(&folder.join("two-layer.csv"), csv.as_bytes())?;
+    files::write_output(&folder.join("two-layer.json"), json.as_bytes())?;
+    Ok(files::write_output(&picture, svg.as_bytes())?)
 }
 
 /// Paths over the loss surface, and angle and loss along the way from the first start.

@@ -153,8 +153,8 @@ impl QuantizerConfig {
     fn range_problem(&self, role: Role) -> Option<&'static str> {
         let range = self.range;
         let has_zero_point = match range {
-            RangeMethod::Fixed | RangeMethod::MinMax | RangeMethod::MovingAverage => true,
-            RangeMethod::Lsq | RangeMethod::Pact | RangeMethod::Dorefa => false,
+            RangeMethod::MinMax | RangeMethod::MovingAverage => true,
+            RangeMethod::Fixed | RangeMethod::Lsq | RangeMethod::Pact | RangeMethod::Dorefa => false,
         };
         match (range, role) {
             (RangeMethod::Lsq, Role::Weight) if self.signed && self.bits < 2 => {
@@ -186,7 +186,7 @@ impl QuantizerConfig {
             ) => {}
         }
         if self.zero_point && !has_zero_point {
-            return Some("it has no zero point; use min_max for one");
+            return Some("zero_point is for ranges that are measured; use min_max, or fixed with a fixed_zero_point");
         }
         if self.per_channel && role == Role::Activation {
             return Some("activations have one scale; set per_channel = false");

@@ -54,6 +54,14 @@ pub enum QuantizeError {
         /// Its name.
         name: String,
     },
+    /// A weight that Burn shows to visitors, but not to what attaches quantisers.
+    #[error(
+        "{name} was not reached; derive Module for the layer that holds it, or leave it out with with_layer(\"{name}\", None)"
+    )]
+    WeightMissed {
+        /// Its name.
+        name: String,
+    },
     /// A layer that has a quantiser of activations.
     #[error("the layer has a quantiser of activations already; set it to None to begin anew")]
     ActivationTaken,

@@ -76,7 +76,8 @@ impl QuantizeWeights {
         }
         let mut attach = Attach { plans, clock: self.clock, problem: None };
         let model = model.apply_reparameterization(&mut attach);
-        match attach.problem {
+        let missed = attach.plans.into_values().next().map(|plan| QuantizeError::WeightMissed { name: plan.name });
+        match attach.problem.or(missed) {
             Some(problem) => Err(problem),
             None => Ok(model),
         }

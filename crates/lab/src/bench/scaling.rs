@@ -126,8 +126,8 @@ pub fn write(sweeps: &[Sweep], folder: &Path) -> Result<(), LabError> {
     let picture = folder.join("scaling.svg");
     let svg = to_svg(sweeps).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
     let json = serde_json::to_string_pretty(sweeps).expect("plain numbers and names");
-    files::write(&folder.join("scaling.json"), json.as_bytes())?;
-    Ok(files::write(&picture, svg.as_bytes())?)
+    files::write_output(&folder.join("scaling.json"), json.as_bytes())?;
+    Ok(files::write_output(&picture, svg.as_bytes())?)
 }
 
 fn to_svg(sweeps: &[Sweep]) -> Result<String, String> {

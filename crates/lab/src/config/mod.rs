@@ -114,7 +114,7 @@ pub struct QuantizationConfig {
     pub activation_range: RangeMethod,
     /// One scale for each output channel of a weight.
     pub per_channel: bool,
-    /// A zero point for weights and activations; only for fixed, min_max and moving_average.
+    /// A zero point for weights and activations; only for min_max and moving_average.
     pub zero_point: bool,
     /// The scale of the fixed range method.
     pub fixed_scale: f64,
@@ -355,6 +355,12 @@ impl QuantizationConfig {
             range: self.activation_range,
             ..self.common(QuantizerConfig::activations(self.activation_bits))
         })
+    }
+
+    /// The same without any quantiser.
+    pub(crate) fn in_float(self) -> Self {
+        let bits = FLOAT_BITS;
+        Self { weight_bits: bits, activation_bits: bits, first_layer_bits: bits, last_layer_bits: bits, ..self }
     }
 
     fn common(&self, config: QuantizerConfig) -> QuantizerConfig {

@@ -1,6 +1,6 @@
 //! Paths in TOML and JSON, which hold Unicode text only.
 //!
-//! A path that is Unicode stands there as it is. Any other becomes `percent:` and its bytes, those that are no ASCII letters, digits
+//! A path that is Unicode stands there as it is, unless it begins like the mark of the others. Any other becomes `percent:` and its bytes, those that are no ASCII letters, digits
 //! or plain marks as `%HH`: nothing is lost.
 
 use std::ffi::OsString;
@@ -18,8 +18,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'
 /// The text for a path.
 pub(crate) fn text(path: &Path) -> String {
     match path.to_str() {
-        Some(text) => text.to_string(),
-        None => format!("{MARK}{}", percent_encode(path.as_os_str().as_encoded_bytes(), ENCODED)),
+        Some(text) if !text.starts_with(MARK) => text.to_string(),
+        _ => format!("{MARK}{}", percent_encode(path.as_os_str().as_encoded_bytes(), ENCODED)),
     }
 }
 
@@ -62,6 +62,13 @@ mod tests {
         for plain in ["", "/data/mnist", "Bücher/ü%41 x"] {
             assert_eq!(text(Path::new(plain)), plain);
             assert_eq!(path(plain), Path::new(plain));
+        }
+    }
+
+    #[test]
+    fn a_path_that_looks_like_the_mark_comes_back() {
+        for odd in ["percent:25x", "percent:%41"] {
+            assert_eq!(path(&text(Path::new(odd))), Path::new(odd));
         }
     }
 

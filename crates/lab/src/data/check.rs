@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::idx::{self, FileFormat, IdxFile};
 use super::known_sets::KnownSet;
 use super::role::FileRole;
-use super::{DataError, Dataset, altered_file, assemble, claimed_set, file_name, location};
+use super::{DataError, Dataset, altered_file, assemble, claimed_set, file_name, location, mismatch};
 
 /// What [`check`] found in a folder.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ pub fn check(folder: &Path) -> Result<CheckReport, DataError> {
     // All four could be read: do they also fit together?
     let mut dataset = None;
     if let Ok(files) = <[IdxFile; 4]>::try_from(contents) {
-        problem = altered_file(&files);
+        problem = altered_file(&files).map(|(file, set)| mismatch(file, set));
         match assemble(folder, files) {
             Ok(set) => dataset = Some(set),
             Err(error) => problem = problem.or(Some(error)),

@@ -85,13 +85,8 @@ pub struct Dataset {
     pub verified: bool,
     /// The files by their SHA-256.
     pub identity: DataIdentity,
-}
-
-impl Dataset {
-    /// Whether a label means the same here as in a set or model with these class names, as far as this set has classes.
-    pub fn has_classes_of(&self, class_names: &[String]) -> bool {
-        class_names.starts_with(&self.class_names)
-    }
+    /// What to say where some of the files, but not all, are those of a known set.
+    pub altered: Option<String>,
 }
 
 /// Whether a file begins as an IDX file of images or labels does, raw or compressed.
@@ -132,8 +127,8 @@ pub fn load(folder: Option<&Path>, verify: bool) -> Result<Dataset, DataError> {
         idx::read_file(test_images, FileRole::TestImages)?,
         idx::read_file(test_labels, FileRole::TestLabels)?,
     ];
-    if let (true, Some(error)) = (verify, altered_file(&files)) {
-        return Err(error);
+    if let (true, Some((file, set))) = (verify, altered_file(&files)) {
+        return Err(mismatch(file, set));
     }
     assemble(folder, files)
 }
@@ -143,12 +138,17 @@ fn claimed_set(files: &[IdxFile]) -> Option<&'static KnownSet> {
     files.iter().find_map(|file| known_sets::recognise(file.role, &file.sha256))
 }
 
-/// The error for files of which some, but not all, are those of a known set.
-fn altered_file(files: &[IdxFile]) -> Option<DataError> {
+/// The first file that is not that of a known set to which another one belongs, and the set.
+fn altered_file(files: &[IdxFile]) -> Option<(&IdxFile, &'static KnownSet)> {
     let set = claimed_set(files)?;
     let file = files.iter().find(|file| file.sha256 != set.sha256_of(file.role))?;
+    Some((file, set))
+}
+
+/// The error for such a file.
+fn mismatch(file: &IdxFile, set: &'static KnownSet) -> DataError {
     let (path, found, expected) = (file.path.clone(), file.sha256.clone(), set.sha256_of(file.role));
-    Some(DataError::ChecksumMismatch { path, set: set.name, found, expected })
+    DataError::ChecksumMismatch { path, set: set.name, found, expected }
 }
 
 /// Names of the classes up to the label `highest`: those of the known set from which labels come, or numbers.
@@ -168,6 +168,13 @@ fn assemble(folder: &Path, files: [IdxFile; 4]) -> Result<Dataset, DataError> {
     let known_set = claimed_set(&files).filter(|_| altered_file(&files).is_none());
     let name = known_set.map_or_else(|| file_name(folder), |set| set.name.to_string());
     let identity = DataIdentity::new(&name, &files);
+    let altered = altered_file(&files).map(|(file, set)| {
+        format!(
+            "{} is not the file of {}, to which another file of the folder belongs",
+            file.role.usual_name(),
+            set.name
+        )
+    });
     let highest = files[FileRole::TrainLabels as usize].values.iter().copied().max().unwrap_or(0);
     let class_names = class_names(&files, highest);
 
@@ -191,6 +198,7 @@ fn assemble(folder: &Path, files: [IdxFile; 4]) -> Result<Dataset, DataError> {
         test: pair(test_images, test_labels)?,
         verified: known_set.is_some(),
         identity,
+        altered,
     })
 }
 

@@ -23,7 +23,7 @@ impl Dataset {
     /// What cannot teach a network or makes its accuracy mislead, a line each; none for most sets.
     pub fn notes(&self) -> Vec<String> {
         let counts = self.class_counts();
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.altered.clone().into_iter().collect();
         notes.extend(self.single_class(&counts));
         notes.extend(self.fewer_images_than_classes());
         notes.extend(self.classes_without_images(&counts));

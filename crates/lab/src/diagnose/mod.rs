@@ -332,11 +332,11 @@ pub fn write(diagnosis: &Diagnosis, folder: &Path) -> Result<(), LabError> {
     let picture = folder.join("diagnose.svg");
     let json = serde_json::to_string_pretty(diagnosis).expect("a diagnosis is a plain struct");
     files::create_folder(folder)?;
-    files::write(&folder.join("diagnose.csv"), to_csv(diagnosis).as_bytes())?;
-    files::write(&folder.join("diagnose.json"), json.as_bytes())?;
+    files::write_output(&folder.join("diagnose.csv"), to_csv(diagnosis).as_bytes())?;
+    files::write_output(&folder.join("diagnose.json"), json.as_bytes())?;
     if diagnosis.rows.iter().any(|row| row.temperature.is_some()) {
         let svg = to_svg(diagnosis).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
-        files::write(&picture, svg.as_bytes())?;
+        files::write_output(&picture, svg.as_bytes())?;
     }
     Ok(())
 }

@@ -223,15 +223,15 @@ pub fn write(finished: &Finished, folder: &Path) -> Result<(), LabError> {
     files::create_folder(folder)?;
     for table in &report.tables {
         let path = folder.join(format!("{name}-{}.csv", table.name));
-        files::write(&path, table.to_csv().as_bytes())?;
+        files::write_output(&path, table.to_csv().as_bytes())?;
     }
     for (picture, chart) in &report.charts {
         let path = folder.join(format!("{name}-{picture}.svg"));
         let svg = chart::draw(chart).map_err(|problem| LabError::Picture { path: path.clone(), problem })?;
-        files::write(&path, svg.as_bytes())?;
+        files::write_output(&path, svg.as_bytes())?;
     }
     let json = serde_json::to_string_pretty(&finished.to_json()).expect("tables are plain");
-    Ok(files::write(&folder.join(format!("{name}.json")), json.as_bytes())?)
+    Ok(files::write_output(&folder.join(format!("{name}.json")), json.as_bytes())?)
 }
 
 impl Finished {

@@ -1,4 +1,5 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use same_file::Handle;
@@ -7,7 +8,8 @@ use super::FileError;
 
 /// A folder that this process works in: another one that wants it is refused until this is dropped, or the process ends.
 ///
-/// The lock is a file of its own, so that nothing that is written into the folder can replace it.
+/// The lock is a file of its own, so that nothing that is written into the folder can replace it. File systems without locks have
+/// none: there, only numbered folders are safe, because nobody can make one twice.
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
@@ -16,6 +18,9 @@ pub struct Claim {
     /// Closing it lets go of the lock.
     _lock: File,
 }
+
+/// How often a lock is taken that was removed meanwhile.
+const MOST_TRIES: usize = 1000;
 
 impl Claim {
     /// Name of the lock in a folder.
@@ -45,7 +50,7 @@ impl Claim {
     pub(crate) fn existing(folder: &Path) -> Result<Self, FileError> {
         let path = folder.join(Self::NAME);
         let fail = |cause| FileError::new(&path, "locking", cause);
-        loop {
+        for _ in 0..MOST_TRIES {
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(fail)?;
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) => {
@@ -54,7 +59,10 @@ impl Claim {
                     return Err(FileError::refused(folder, problem));
                 }
                 // On file systems without locks, nothing but the making of folders keeps two processes apart.
-                Err(TryLockError::Error(_)) => return Ok(Self { path, made: None, _lock: file }),
+                Err(TryLockError::Error(cause)) if cause.kind() == ErrorKind::Unsupported => {
+                    return Ok(Self { path, made: None, _lock: file });
+                }
+                Err(TryLockError::Error(cause)) => return Err(fail(cause)),
                 Ok(()) => {}
             }
             // The one before may have removed the file between our opening and our locking it.
@@ -63,6 +71,10 @@ impl Claim {
                 return Ok(Self { path, made: None, _lock: file });
             }
         }
+        Err(FileError::refused(
+            folder,
+            "its lock is never the file that was just made; choose a place on another file system",
+        ))
     }
 }
 

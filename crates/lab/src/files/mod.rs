@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use claim::Claim;
-pub(crate) use output::are_one;
+pub(crate) use output::{are_one, is_of_a_run};
 pub use output::{check_output, write_output};
 pub use write::write;
 pub(crate) use write::{folder_of, remove_partial_files};

@@ -28,10 +28,15 @@ pub fn check_output(path: &Path) -> Result<(), FileError> {
     if target.is_dir() {
         return Err(FileError::refused(path, "a folder is in the way; choose another name"));
     }
-    if belongs_to_a_run(&target) || header(&target).is_some_and(|header| tensor_file::is_of_a_run(&header)) {
+    if belongs_to_a_run(&target) || is_of_a_run(&target) {
         return Err(FileError::refused(path, "the run itself needs this file; choose another name"));
     }
     Ok(())
+}
+
+/// Whether this is a model or a checkpoint that training wrote, whatever its name.
+pub(crate) fn is_of_a_run(path: &Path) -> bool {
+    header(path).is_some_and(|header| tensor_file::is_of_a_run(&header))
 }
 
 /// Whether two paths lead to one ordinary file or folder, whatever they look like.

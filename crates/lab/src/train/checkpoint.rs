@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{DiagnosisRow, EpochRow, METHOD, Stage};
 use crate::data::DataIdentity;
 use crate::files;
-use crate::tensor_file::{TensorFile, to_parameters, to_tensors};
+use crate::tensor_file::{Origin, TensorFile, to_parameters, to_tensors};
 use crate::{Config, LabError, NetworkShape, Run};
 
 /// Checkpoints that a run keeps.
@@ -46,6 +46,8 @@ pub(crate) struct Position {
     pub shape: NetworkShape,
     /// The files of the images.
     pub data: DataIdentity,
+    /// The runs whose float networks came before.
+    pub before: Vec<Origin>,
 }
 
 impl Position {
@@ -71,6 +73,7 @@ impl Position {
             config,
             shape,
             data,
+            before: Vec::new(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::config::{ConfigError, ModelConfig, path_text};
 use crate::data::{self, Dataset};
 use crate::evaluate::load_float;
 use crate::files::{self, Claim};
-use crate::tensor_file::ModelDescription;
+use crate::tensor_file::{ModelDescription, Origin};
 use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
 use checkpoint::{Checkpoint, Position};
 pub use diagnosis::DiagnosisRow;
@@ -132,15 +132,17 @@ pub enum Start {
 /// Runs a recipe to its end and returns the table.
 pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabError> {
     let resumed = matches!(start, Start::Resume { .. });
-    // Held until the end, so that no other process writes into the run.
-    let (run, _claim, config, data) = match start {
+    // The claim is held until the end, so that no other process writes into the run.
+    let (run, _claim, config, data, mut initial) = match start {
         Start::New { config, out, force } => {
             let config = with_whole_paths(*config)?;
             let data = load(&config)?;
-            // What cannot be is found before there is a folder.
-            initial_network(&config, &network_shape(&data))?;
+            let initial = initial_network(&config, &network_shape(&data))?;
+            if let Some(out) = &out {
+                check_place(out, &config)?;
+            }
             let (run, claim) = Run::create(out.as_deref(), &config, force)?;
-            (run, claim, config, data)
+            (run, claim, config, data, initial)
         }
         Start::Resume { folder, recipe } => {
             let run = Run::open(&folder)?;
@@ -153,25 +155,39 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
                 )));
             }
             let data = load(&config)?;
-            (run, claim, config, data)
+            (run, claim, config, data, None)
         }
     };
     data.notes().into_iter().for_each(|note| tell(Event::Note(format!("data: {note}"))));
     let shape = network_shape(&data);
     let checkpoint = if resumed { resume(&run, &config, &shape, &data, tell)? } else { None };
+    if resumed && checkpoint.is_none() {
+        initial = initial_network(&config, &shape)?;
+    }
+    let before = match (&checkpoint, &initial) {
+        (Some(checkpoint), _) => checkpoint.position.before.clone(),
+        (None, Some((_, model))) => {
+            let own = Origin { seed: model.seed, data: model.data.clone() };
+            model.before.iter().cloned().chain([own]).collect()
+        }
+        (None, None) => Vec::new(),
+    };
+    for origin in &before {
+        if let Some(file) = origin.data.first_difference(&data.identity) {
+            tell(Event::Note(format!("training.init: its network was trained on other images: {file} differs")));
+        }
+    }
     let clock = StepClock::default();
     let position = checkpoint.as_ref().map(|checkpoint| checkpoint.position.clone());
-    let mut trainer = Trainer { run: &run, config: &config, data: &data, shape: &shape, clock: &clock, tell };
+    let mut trainer = Trainer { run: &run, config: &config, data: &data, shape: &shape, clock: &clock, before, tell };
     trainer.begin(position.as_ref());
     let position =
         position.unwrap_or_else(|| Position::begin(Stage::Float, Vec::new(), &config, &shape, &data.identity));
     let rows = match position.stage {
         Stage::Float => {
-            let network = match &checkpoint {
-                // Its values come from the checkpoint.
-                Some(_) => ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff()),
-                None => first_network(&config, &shape, &data, trainer.tell)?,
-            };
+            let random = || ConvNet::new(&config.model, &shape, config.seed, &Device::flex().autodiff());
+            // With a checkpoint, the values come from there.
+            let network = initial.map_or_else(random, |(network, _)| network);
             trainer.run_stage(Stage::Float, network, checkpoint.as_ref())?
         }
         Stage::Quantized => position.rows,
@@ -188,7 +204,8 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
             let (network, _) = load_float(&run)?;
             let network = quantized(network.train(), &config, &shape, &clock)?;
             let network = calibrated(network, &config, &data, &shape, trainer.tell);
-            let position = Position::begin(Stage::Quantized, rows, &config, &shape, &data.identity);
+            let mut position = Position::begin(Stage::Quantized, rows, &config, &shape, &data.identity);
+            position.before.clone_from(&trainer.before);
             let start = Checkpoint::of(&position, &network, &Optimizer::new(METHOD));
             trainer.run_stage(Stage::Quantized, network, Some(&start))?
         }
@@ -200,6 +217,18 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
         files::write(&run.curve_path(), curve.as_bytes())?;
     }
     report::report(&run, &config, &data, &shape)
+}
+
+/// Fails where what training reads lies in the folder that it is about to fill, and with --force to empty.
+fn check_place(out: &Path, config: &Config) -> Result<(), LabError> {
+    for (key, folder) in [("data.directory", config.data_folder()), ("training.init", config.init_folder())] {
+        let Some(folder) = folder else { continue };
+        if folder.ancestors().any(|folder| files::are_one(folder, out)) {
+            let (out, folder) = (out.display(), folder.display());
+            return Err(LabError::Usage(format!("{out}: {key} = {folder} lies in it; choose another --out")));
+        }
+    }
+    Ok(())
 }
 
 /// The settings with the whole paths of the folders that they name: the run may be evaluated from another one.
@@ -247,22 +276,6 @@ fn initial_network(config: &Config, shape: &NetworkShape) -> Result<Option<(Conv
     Ok(Some((network.train(), model)))
 }
 
-/// The network with which a run begins, before any step.
-fn first_network(
-    config: &Config,
-    shape: &NetworkShape,
-    data: &Dataset,
-    tell: &mut dyn FnMut(Event),
-) -> Result<ConvNet, LabError> {
-    let Some((network, model)) = initial_network(config, shape)? else {
-        return Ok(ConvNet::new(&config.model, shape, config.seed, &Device::flex().autodiff()));
-    };
-    if let Some(file) = model.data.first_difference(&data.identity) {
-        tell(Event::Note(format!("training.init: its network was trained on other images: {file} differs")));
-    }
-    Ok(network)
-}
-
 /// The checkpoint from which an interrupted run goes on.
 fn resume(
     run: &Run,
@@ -291,8 +304,12 @@ fn resume(
 /// Fails where quantisation or guidance would not begin before its stage ends.
 fn check_delay(config: &Config, data: &Dataset) -> Result<(), ConfigError> {
     let steps = stage::steps(config, data, Stage::Quantized);
-    let guided = config.gradient.method != MethodName::StraightThrough;
-    if (guided || steps > 0) && config.gradient.first_step(steps) >= steps {
+    if steps == 0 && config.gradient.method != MethodName::StraightThrough {
+        let (expected, found) =
+            ("straight_through where no quantised step is trained".to_string(), config.gradient.method.name());
+        return Err(ConfigError::Range { key: "gradient.method", expected, found: found.to_string() });
+    }
+    if steps > 0 && config.gradient.first_step(steps) >= steps {
         let expected = format!("such that guidance begins before the {steps} steps of the quantised stage are over");
         return Err(ConfigError::Range { key: "gradient.begin", expected, found: config.gradient.begin.to_string() });
     }

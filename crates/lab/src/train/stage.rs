@@ -20,7 +20,7 @@ use super::{EpochRow, Event, METHOD, Stage, calibrated, stream};
 use crate::data::Dataset;
 use crate::evaluate::{batch, best_classes, evaluation, logits};
 use crate::files;
-use crate::tensor_file::{MODEL_FORMAT, ModelDescription, TensorFile, to_tensors};
+use crate::tensor_file::{MODEL_FORMAT, ModelDescription, Origin, TensorFile, to_tensors};
 use crate::{Config, ConvNet, LabError, NetworkShape, Run};
 
 /// Forward-equivalents of a step without guidance: one forward pass, and a backward pass that counts two.
@@ -33,6 +33,7 @@ pub(super) struct Trainer<'a> {
     pub data: &'a Dataset,
     pub shape: &'a NetworkShape,
     pub clock: &'a StepClock,
+    pub before: Vec<Origin>,
     pub tell: &'a mut dyn FnMut(Event),
 }
 
@@ -68,6 +69,7 @@ impl Trainer<'_> {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Vec<EpochRow>, LabError> {
         let mut position = Position::begin(stage, Vec::new(), self.config, self.shape, &self.data.identity);
+        position.before.clone_from(&self.before);
         let (mut network, mut optimizer) = (network, Optimizer::new(METHOD));
         let guidance = if stage == Stage::Quantized { Guidance::new(&self.config.gradient)? } else { None };
         if let Some(guidance) = &guidance {
@@ -93,7 +95,8 @@ impl Trainer<'_> {
             }
             let order = order.as_ref().map_or(&[][..], |(_, order)| order);
             if stage == Stage::Quantized && position.step == self.config.quantization.delay && position.step > 0 {
-                // The network has moved since the ranges were set.
+                // The network has moved since the ranges were set; each layer is to see what those before it give quantised.
+                self.clock.set(position.step);
                 network = calibrated(network, self.config, self.data, self.shape, self.tell);
             }
             // Taken before the forward pass, which moves running statistics; written when it is known that the parameters
@@ -353,6 +356,7 @@ impl Trainer<'_> {
             quantization: (stage == Stage::Quantized).then(|| self.config.quantization.clone()),
             shape: self.shape.clone(),
             data: self.data.identity.clone(),
+            before: self.before.clone(),
         };
         let tensors = to_tensors(parameters::read(&network.valid()), "");
         Ok(files::write(&path, &TensorFile { description, tensors }.to_bytes())?)
