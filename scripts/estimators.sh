@@ -24,5 +24,5 @@ $hardgrad diagnose --objective polynomial:p=3 --temperatures 0.25,0.5,1,2,4 --sa
 $hardgrad diagnose --objective digits --variables 40 --methods straight_through,gumbel_softmax_hard,gumbel_rao,reinmax,disarm,relax \
     --samples 5000 --out "$out/diagnose-digits-40"
 $hardgrad diagnose --objective quadratic --samples 2000 \
-    --methods sign_identity,sign_clipped,sign_relu,sign_approx_sign,sign_tanh,sign_swish_sign,sign_ede,fake_quant_clipped,fake_quant_identity \
+    --methods sign_identity,sign_clipped,sign_relu,sign_approx_sign,sign_tanh,sign_swish_sign,sign_ede,sign_arctan,fake_quant_clipped,fake_quant_identity \
     --out "$out/diagnose-operators"

@@ -163,7 +163,7 @@ pub struct TrainArguments {
     /// Folder with the four IDX files, gz or raw; the embedded images without it
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub data: Option<PathBuf>,
-    /// Begin with the float network of another run, instead of training one (training.float_epochs is 0 then, unless set)
+    /// Begin with the float network of another run, instead of training one (training.float_epochs is 0 then, unless --set says otherwise)
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     pub init: Option<PathBuf>,
     /// Run folder to make; runs/RECIPE-N without it

@@ -121,9 +121,6 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
         None => {
             let recipe = arguments.recipe.unwrap_or_default();
             let mut config = Config::of_recipe(&recipe).map_err(LabError::from)?;
-            if let Some(folder) = &arguments.init {
-                config.set_init_folder(folder);
-            }
             if let Some(path) = &arguments.config {
                 let text = files::read_text(path).map_err(LabError::from)?;
                 config = config.with_toml(&text, &path.display().to_string()).map_err(LabError::from)?;
@@ -132,7 +129,15 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
                     return Err(Failure { message, code: 2 });
                 }
             }
+            // Each wins over those before: the recipe, the file, --set, the other flags. A network that is given is taken as it is,
+            // unless --set asks for more float training.
+            if let Some(folder) = &arguments.init {
+                config.set_init_folder(folder);
+            }
             let mut config = config.with_changes(&arguments.set).map_err(LabError::from)?;
+            if let Some(folder) = &arguments.init {
+                config.set_init(folder);
+            }
             if let Some(seed) = arguments.seed {
                 config = config.with_changes(&[format!("seed={seed}")]).map_err(LabError::from)?;
             }

@@ -130,6 +130,26 @@ fn files_of_runs_are_never_replaced_by_results() {
 }
 
 #[test]
+fn force_deletes_the_run_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = tiny_run(folder.path());
+    let data = folder.path().join("data");
+    fs::write(run.join("letter"), "dear").unwrap();
+    fs::write(run.join(".notes.partial"), "mine").unwrap();
+    let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run), "--seed", "5", "--force"];
+    arguments.extend(common::SMALL);
+    succeed(&arguments);
+    succeed(&["train", "--resume", text(&run)]);
+    assert_eq!(fs::read(run.join("letter")).unwrap(), b"dear");
+    assert_eq!(fs::read(run.join(".notes.partial")).unwrap(), b"mine");
+    assert!(fs::read_to_string(run.join("config.toml")).unwrap().contains("seed = 5"));
+    // A run without its checkpoints is one still.
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    let input = operator_input(folder.path());
+    fail(&["op", "run", "round", text(&input), text(&run.join("summary.json"))], 2, &["the run itself needs"]);
+}
+
+#[test]
 fn an_input_is_not_replaced_by_its_output() {
     let folder = tempfile::tempdir().unwrap();
     let input = operator_input(folder.path());

@@ -139,7 +139,19 @@ fn a_finished_model_is_rebuilt_from_its_own_settings() {
     fs::copy(other.join("model.safetensors"), run.join("model.safetensors")).unwrap();
     let swapped = export(true);
     assert_eq!(swapped["accuracy"]["packed"], json(&["eval", text(&other), "--json"])["accuracy"]);
-    assert!(swapped["notes"][0].as_str().unwrap().contains("quantization.weight_bits was changed"), "{swapped}");
+    assert!(
+        swapped["notes"][0].as_str().unwrap().contains("quantization.weight_bits is not that of the model"),
+        "{swapped}"
+    );
+    // Another packed model in the place of the run's own, and another float network.
+    let seven = folder.path().join("seven");
+    let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&seven), "--seed", "7"];
+    arguments.extend(SMALL);
+    succeed(&arguments);
+    fs::copy(other.join("model.packed.safetensors"), seven.join("model.packed.safetensors")).unwrap();
+    fail(&["predict", text(&seven), "0"], 1, &["not the packed form of model.safetensors", "hardgrad export"]);
+    fs::copy(other.join("float.safetensors"), seven.join("float.safetensors")).unwrap();
+    fail(&["train", "--resume", text(&seven)], 1, &["float.safetensors", "the float network of another run"]);
     // The model of the float stage is none of the quantised one.
     fs::copy(other.join("float.safetensors"), run.join("model.safetensors")).unwrap();
     fail(&["eval", text(&run)], 1, &["model.safetensors", "the other stage"]);
@@ -333,6 +345,26 @@ fn quantisation_alone_and_float_networks_of_other_runs() {
     refused(&["--set", "training.float_epochs=0"], &["training.float_epochs", "--init RUN"]);
     refused(&["--init", text(&run)], &["training.init", "model.channels=[4, 6]"]);
     fail(&["train", "qat", "--init", text(&data), "--out", text(&out)], 1, &["data", "not a run folder"]);
+    // Flags win over files, also where a file has every key.
+    let config = folder.path().join("all.toml");
+    fs::write(&config, fs::read_to_string(run.join("config.toml")).unwrap()).unwrap();
+    let (data_text, run_text) = (text(&data), text(&run));
+    let flags = folder.path().join("flags");
+    succeed(&[
+        "train",
+        "qat",
+        "--config",
+        text(&config),
+        "--data",
+        data_text,
+        "--init",
+        run_text,
+        "--out",
+        text(&flags),
+    ]);
+    let written = fs::read_to_string(flags.join("config.toml")).unwrap();
+    assert!(written.contains("float_epochs = 0\n") && written.contains(&format!("init = \"{run_text}\"")), "{written}");
+    assert!(tensors(&flags.join("float.safetensors")) == tensors(&run.join("float.safetensors")));
     // What training reads is not emptied for what it writes.
     for (out, what) in [(&run, "training.init"), (&data, "data.directory")] {
         let arguments = ["train", "qat", "--data", text(&data), "--init", text(&run), "--out", text(out), "--force"];

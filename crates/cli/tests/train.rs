@@ -338,7 +338,7 @@ fn learned_steps(folder: &Path, name: &str, changes: &[&str]) -> (f64, String) {
 fn learned_ranges_do_not_vanish_at_high_rates_and_are_reported_where_they_do() {
     let folder = tempfile::tempdir().unwrap();
     write_data(&folder.path().join("data"), 96, 40);
-    let lost = "does not fit";
+    let lost = "no quantised value reaches a tenth";
     let high = "training.quantized_learning_rate=0.05";
     let (frozen, _) = learned_steps(folder.path(), "frozen", &["training.range_rate_factor=0"]);
     for (name, range) in [("lsq", "lsq"), ("pact", "pact")] {

@@ -173,7 +173,7 @@ fn training_and_evaluation_forward_passes_are_the_same_function() {
     // Without batch norm, whose training form differs on purpose.
     let device = Device::flex().autodiff();
     let clock = StepClock::default();
-    let layer = QuantConv2dConfig::new([1, 4], [3, 3]).init(&device);
+    let layer = drawn(QuantConv2dConfig::new([1, 4], [3, 3]).init(&device));
     let layer =
         layer.quantize(Some(&QuantizerConfig::weights(4)), Some(&QuantizerConfig::activations(4)), &clock).unwrap();
     let x = inputs(&images(5, 3), &Device::flex());
@@ -186,7 +186,7 @@ fn training_and_evaluation_forward_passes_are_the_same_function() {
 fn layers_without_a_packed_form_say_why() {
     let device = Device::flex();
     let clock = StepClock::default();
-    let linear = || QuantLinearConfig::new(3, 2).init(&device);
+    let linear = || drawn(QuantLinearConfig::new(3, 2).init(&device));
     let (weights, activations) = (QuantizerConfig::weights(4), QuantizerConfig::activations(4));
     let error = linear().pack("hidden.0", None).unwrap_err().to_string();
     assert!(error.contains("hidden.0") && error.contains("weight is not quantised"), "{error}");
@@ -211,7 +211,7 @@ fn a_first_layer_reads_the_pixels_it_was_trained_with_or_is_refused() {
     let device = Device::flex();
     let clock = StepClock::default();
     let layer = |input: &QuantizerConfig| {
-        let layer = QuantLinearConfig::new(SIZE * SIZE, 2).init(&device);
+        let layer = drawn(QuantLinearConfig::new(SIZE * SIZE, 2).init(&device));
         layer.quantize(Some(&QuantizerConfig::weights(4)), Some(input), &clock).unwrap()
     };
     let right = Input { channels: 1, height: SIZE, width: SIZE, scale: PIXELS.scale, zero_point: PIXELS.zero_point };

@@ -1,9 +1,12 @@
 //! Quantisers as users meet them: what they do to values and gradients, what they keep with the model, and what they refuse.
 
+mod drawn;
+
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
+use drawn::drawn;
 use hardgrad::diagnose::vanishing;
 use hardgrad::layers::{BatchNormConfig, QuantConv2dConfig, QuantLinear, QuantLinearConfig, QuantRelu};
 use hardgrad::quantize::{
@@ -334,7 +337,7 @@ impl Delayed {
         let device = Device::flex().autodiff();
         let weights = QuantizerConfig { delay: 3, ..QuantizerConfig::weights(2) };
         let activations = QuantizerConfig { delay: 3, ..QuantizerConfig::activations(2) };
-        let hidden = QuantLinearConfig::new(3, 2).init(&device);
+        let hidden = drawn(QuantLinearConfig::new(3, 2).init(&device));
         Self {
             hidden: hidden.quantize(Some(&weights), None, clock).unwrap(),
             relu: QuantRelu::new().quantize(&activations, clock, &device).unwrap(),

@@ -10,6 +10,9 @@ use crate::LabError;
 /// Number of threads, by the convention of rayon: 0 for one a core.
 const THREADS: &str = "RAYON_NUM_THREADS";
 
+/// More threads than any machine has cores for.
+const MOST_THREADS: usize = 4096;
+
 /// Starts the threads of the process, after a check of the variables that it obeys: a misspelt one would be passed over.
 ///
 /// # Errors
@@ -31,6 +34,11 @@ pub fn begin() -> Result<(), LabError> {
         ))
     })?;
     let threads = threads.unwrap_or(0);
+    if threads > MOST_THREADS {
+        return Err(LabError::Usage(format!(
+            "{THREADS} must be at most {MOST_THREADS}, got {threads}; lower it or unset it"
+        )));
+    }
     ThreadPoolBuilder::new()
         .num_threads(threads)
         .build_global()

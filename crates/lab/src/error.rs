@@ -114,7 +114,7 @@ pub enum LabError {
     },
     /// Training met a value that is not finite.
     #[error(
-        "{tensor} is not finite at step {step} (epoch {epoch}) of the {stage} stage; checkpoints from before are kept: \
+        "{tensor} is not finite at step {step} (epoch {epoch}) of the {stage} stage; checkpoints from before, if there were any, are kept: \
          lower {key} (now {rate:?}) in a new run, or in this run's config.toml and continue with --resume"
     )]
     NotFinite {

@@ -111,7 +111,7 @@ impl ModelDescription {
                 let mend = "put the old file back, or name the folder with --data to take it as other data";
                 return Err(LabError::OtherData { name, file, mend });
             }
-            notes.push(format!("these images are not those of the run: {file} of {name} differs"));
+            notes.push(format!("{file} of {name} is not that with which the run was trained"));
         }
         notes.extend(data.and(set.altered.clone()));
         notes.extend(other_classes(&set, &self.shape.class_names));
@@ -128,7 +128,7 @@ impl ModelDescription {
                 // The float stage has no say in how its network is quantised.
                 let quantization =
                     if self.quantization.is_some() { own.quantization.clone() } else { config.quantization.clone() };
-                format!("{} was changed", Config { quantization, ..own }.first_difference(&config)?)
+                format!("{} is not that of the model", Config { quantization, ..own }.first_difference(&config)?)
             }
             Err(problem) => problem.to_string(),
         };
@@ -213,8 +213,8 @@ fn load_model(run: &Run, path: &Path, stage: Stage) -> Result<TensorFile<ModelDe
         return Err(damaged("it is the model of the other stage; put the run's own file back or train again"));
     }
     let shape = &description.shape;
-    let sensible = (1..=4096).contains(&shape.height)
-        && (1..=4096).contains(&shape.width)
+    let sensible = shape.height > 0
+        && shape.width > 0
         && (1..=65_536).contains(&shape.class_names.len())
         && shape.scale > 0.0
         && shape.scale.is_finite();

@@ -82,7 +82,7 @@ fn training(run: &Run, description: ModelDescription) -> Training {
     let images = match run.config().and_then(|config| Ok(data::load(config.data_folder().as_deref(), false)?)) {
         Ok(set) => match description.data.first_difference(&set.identity) {
             None => "the images are those of the training still".to_string(),
-            Some(file) => format!("the images are not those of the training any more: {file} differs"),
+            Some(file) => format!("the images that config.toml names are not those of the training: {file} differs"),
         },
         Err(problem) => format!("whether the images are those of the training could not be seen: {problem}"),
     };

@@ -38,6 +38,8 @@ impl NetworkShape {
     }
 }
 
+/// Most pixels of a side of an image.
+const LARGEST_SIDE: usize = 4096;
 /// Largest number of parameters: 1 GiB of float32.
 const MAX_PARAMETERS: u64 = 1 << 28;
 /// Largest number of values that one layer gives for a batch: 8 GiB of float32.
@@ -47,6 +49,11 @@ impl NetworkShape {
     /// Fails where a network of these settings would not fit into memory with so many training images, or a quantised sum not
     /// into 32 bits.
     pub(crate) fn check(&self, config: &Config, train_images: usize) -> Result<(), ConfigError> {
+        if self.height.max(self.width) > LARGEST_SIDE {
+            let expected = format!("a set of images of at most {LARGEST_SIDE} pixels a side");
+            let found = format!("{} x {}", self.height, self.width);
+            return Err(ConfigError::Range { key: "data.directory", expected, found });
+        }
         let ModelConfig { channels, kernel_size, hidden } = &config.model;
         let quantization = &config.quantization;
         // Neither a batch nor a sample is larger than the set.

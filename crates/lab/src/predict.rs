@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::config::path_text;
 use crate::data::{self, Images};
 use crate::evaluate::{check_images, load_quantized, read_packed};
+use crate::export::pack;
 use crate::{LabError, Run, Summary, files};
 
 /// What a packed model says of one image.
@@ -27,11 +28,23 @@ pub fn predict(model: &Path, images: &[OsString], data: Option<&Path>) -> Result
     let file = run.as_ref().map_or_else(|| Ok(model.to_path_buf()), packed_path)?;
     let problem = |problem| LabError::Packed { path: file.clone(), problem };
     let packed = read_packed(&file)?;
+    if let Some(run) = &run {
+        let (network, model) = load_quantized(run)?;
+        if pack(&network, &model.shape, &file)? != files::read(&file)? {
+            let problem =
+                "it is not the packed form of model.safetensors; make it again with `hardgrad export --force`"
+                    .to_string();
+            return Err(LabError::Damaged { path: file, problem });
+        }
+    }
     let executor = packed.plan().map_err(problem)?;
     let size = (packed.input.channels, packed.input.height, packed.input.width);
     let numbered = images.iter().find(|image| number(image).is_some());
     let held_out = match (numbered, data, &run) {
-        (None, _, _) => None,
+        (None, Some(_), _) => {
+            return Err(LabError::Usage("--data is for images by number; give numbers, or leave it out".to_string()));
+        }
+        (None, None, _) => None,
         (Some(_), Some(folder), _) => {
             let set = data::load(Some(folder), false)?;
             check_images(&set, size, &packed.class_names)?;
@@ -76,11 +89,11 @@ fn packed_path(run: &Run) -> Result<PathBuf, LabError> {
     let summary = files::read(&run.summary_path()).ok().and_then(|json| serde_json::from_slice::<Summary>(&json).ok());
     Err(match summary {
         Some(Summary { not_packed: Some(reason), .. }) => LabError::NotPacked { path, reason },
-        Some(_) => LabError::NotARun {
+        _ if run.model_path().is_file() => LabError::NotARun {
             path,
             problem: format!("{} is gone; make it again with `hardgrad export`", packed.display()),
         },
-        None => LabError::Unfinished { path },
+        _ => LabError::Unfinished { path },
     })
 }
 

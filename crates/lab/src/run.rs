@@ -89,11 +89,11 @@ impl Run {
         // Only a run may be deleted: --force must not empty somebody's home.
         let old = Self::open(folder)?;
         old.config()?;
-        if !old.checkpoints().is_dir() {
+        if !Self::is_at(folder) {
             let problem = "checkpoints/ is missing".to_string();
             return Err(LabError::NotARun { path: folder.to_path_buf(), problem });
         }
-        remove_content(folder).map_err(|cause| FileError::new(folder, "replacing the run", cause))?;
+        old.remove_files().map_err(|cause| FileError::new(folder, "replacing the run", cause))?;
         Ok(claim)
     }
 
@@ -119,6 +119,26 @@ impl Run {
                 Ok(_) => continue,
             }
         }
+    }
+
+    /// True for a folder with a config and anything that training made of it.
+    pub(crate) fn is_at(folder: &Path) -> bool {
+        let made = Self::FILES.iter().filter(|name| **name != Self::CONFIG && **name != Claim::NAME);
+        Self::open(folder).is_ok() && made.chain([&Self::CHECKPOINTS]).any(|name| folder.join(name).exists())
+    }
+
+    /// Deletes what training made, and nothing else that may lie there. What makes it a run goes last, so that one that was deleted
+    /// in part can be replaced still.
+    fn remove_files(&self) -> std::io::Result<()> {
+        let gone = |removed: std::io::Result<()>| match removed {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
+            _ => Ok(()),
+        };
+        for name in Self::FILES.into_iter().filter(|name| *name != Self::CONFIG && *name != Claim::NAME) {
+            gone(fs::remove_file(self.folder.join(name)))?;
+        }
+        gone(fs::remove_dir_all(self.checkpoints()))?;
+        gone(fs::remove_file(self.config_path()))
     }
 
     /// The config with which the run was started.
@@ -176,32 +196,10 @@ impl Run {
     }
 }
 
-/// True for a folder in which there is nothing but a lock, or that is not there.
+/// True for a folder in which there is nothing but a lock.
 fn is_free(folder: &Path) -> bool {
     fs::read_dir(folder)
-        .map_or(true, |mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == Claim::NAME)))
-}
-
-/// Empties the folder of a run that this process holds; the lock stays. What makes it a run goes last, so that a run that was
-/// emptied in part can be replaced still.
-fn remove_content(folder: &Path) -> std::io::Result<()> {
-    let (mut entries, mut marks) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        match name == Run::CONFIG || name == Run::CHECKPOINTS {
-            true => marks.push(entry),
-            false if name != Claim::NAME => entries.push(entry),
-            false => {}
-        }
-    }
-    for entry in entries.into_iter().chain(marks) {
-        match entry.file_type()?.is_dir() {
-            true => fs::remove_dir_all(entry.path())?,
-            false => fs::remove_file(entry.path())?,
-        }
-    }
-    Ok(())
+        .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == Claim::NAME)))
 }
 
 /// What training prints at its end, and `summary.json` holds.

@@ -210,8 +210,13 @@ impl Config {
 
     /// Begins with the float network of the run in this folder, and takes it as it is.
     pub fn set_init_folder(&mut self, folder: &Path) {
-        self.training.init = path_text::text(folder);
+        self.set_init(folder);
         self.training.float_epochs = 0;
+    }
+
+    /// Begins with the float network of the run in this folder.
+    pub fn set_init(&mut self, folder: &Path) {
+        self.training.init = path_text::text(folder);
     }
 
     /// A complete or partial config; keys that are not given keep their defaults. `source_name` is for errors.
@@ -295,7 +300,7 @@ impl Config {
             ("training.quantized_learning_rate", training.quantized_learning_rate),
         ] {
             if !(value > 0.0 && value.is_finite()) {
-                return Err(out_of_range(key, "above 0", value));
+                return Err(out_of_range(key, "above 0 and finite", value));
             }
         }
         in_range("training.range_rate_factor", training.range_rate_factor, 0.0..=100.0, "from 0 to 100")?;

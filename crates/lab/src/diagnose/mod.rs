@@ -10,6 +10,7 @@ mod operator;
 mod report;
 mod statistics;
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -337,6 +338,11 @@ pub fn write(diagnosis: &Diagnosis, folder: &Path) -> Result<(), LabError> {
     if diagnosis.rows.iter().any(|row| row.temperature.is_some()) {
         let svg = to_svg(diagnosis).map_err(|problem| LabError::Picture { path: picture.clone(), problem })?;
         files::write_output(&picture, svg.as_bytes())?;
+    } else if let Err(cause) = std::fs::remove_file(&picture)
+        && cause.kind() != ErrorKind::NotFound
+    {
+        // A picture of other measurements must not stay beside these.
+        return Err(files::FileError::new(&picture, "removing the old picture", cause).into());
     }
     Ok(())
 }

@@ -13,6 +13,8 @@ use super::FileError;
 #[derive(Debug)]
 pub struct Claim {
     path: PathBuf,
+    /// Whether the lock holds; on a file system without locks the file may be another's, too.
+    holds: bool,
     /// The folder, where it was made for this claim: it goes again if nothing came into it.
     made: Option<PathBuf>,
     /// Closing it lets go of the lock.
@@ -60,7 +62,7 @@ impl Claim {
                 }
                 // On file systems without locks, nothing but the making of folders keeps two processes apart.
                 Err(TryLockError::Error(cause)) if cause.kind() == ErrorKind::Unsupported => {
-                    return Ok(Self { path, made: None, _lock: file });
+                    return Ok(Self { path, holds: false, made: None, _lock: file });
                 }
                 Err(TryLockError::Error(cause)) => return Err(fail(cause)),
                 Ok(()) => {}
@@ -68,7 +70,7 @@ impl Claim {
             // The one before may have removed the file between our opening and our locking it.
             let ours = file.try_clone().and_then(Handle::from_file).map_err(fail)?;
             if Handle::from_path(&path).is_ok_and(|there| there == ours) {
-                return Ok(Self { path, made: None, _lock: file });
+                return Ok(Self { path, holds: true, made: None, _lock: file });
             }
         }
         Err(FileError::refused(
@@ -81,7 +83,9 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         // While the lock is held. One that stays, after a kill, is taken over by the next process.
-        let _ = fs::remove_file(&self.path);
+        if self.holds {
+            let _ = fs::remove_file(&self.path);
+        }
         if let Some(folder) = &self.made {
             // Fails where there is something in it.
             let _ = fs::remove_dir(folder);

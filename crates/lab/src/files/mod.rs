@@ -61,6 +61,7 @@ fn mend(doing: &str, cause: &io::Error) -> &'static str {
         io::ErrorKind::FileTooLarge => "; raise the limit on the size of files",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "; choose a place that can be written",
         io::ErrorKind::NotFound => "; check the path",
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "; a file is in the way, choose another name",
         _ => "",
     }
 }

@@ -60,9 +60,8 @@ fn ordinary_target(path: &Path) -> Option<PathBuf> {
 /// True for the names that a run gives to its files, in the folder of a run.
 fn belongs_to_a_run(target: &Path) -> bool {
     let (folder, name) = (folder_of(target), target.file_name().and_then(|name| name.to_str()));
-    let is_run = |folder: &Path| Run::open(folder).is_ok_and(|run| run.checkpoints().is_dir());
-    (name.is_some_and(|name| Run::FILES.contains(&name)) && is_run(folder))
-        || (folder.ends_with(Run::CHECKPOINTS) && is_run(folder_of(folder)))
+    (name.is_some_and(|name| Run::FILES.contains(&name)) && Run::is_at(folder))
+        || (folder.ends_with(Run::CHECKPOINTS) && Run::is_at(folder_of(folder)))
 }
 
 /// Longest header that is looked at: 100 MB, the most that the format allows.

@@ -70,14 +70,16 @@ fn replace(target: &Path, content: &[u8], permissions: Option<Permissions>) -> i
 /// An empty file with a name of its own, which is short whatever the final name is; it goes away unless it is persisted.
 fn new_file(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(PARTIAL);
+    builder.prefix(BEGIN).suffix(PARTIAL);
     // Temporary files are for their owner alone; this one becomes an ordinary file, subject to the umask.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    // Without the temporary name, which means nothing to anybody.
+    builder.tempfile_in(folder).map_err(|cause| io::Error::from(cause.kind()))
 }
 
-/// Ending of temporary names.
+/// How temporary names begin and end.
+const BEGIN: &str = ".hardgrad-";
 const PARTIAL: &str = ".partial";
 
 /// Removes what killed processes left of files that they were writing into `folder`, which this process must hold.
@@ -85,7 +87,7 @@ pub(crate) fn remove_partial_files(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(PARTIAL)) {
+        if name.to_str().is_some_and(|name| name.starts_with(BEGIN) && name.ends_with(PARTIAL)) {
             // One that stays is only in the way of tidiness.
             let _ = fs::remove_file(entry.path());
         }

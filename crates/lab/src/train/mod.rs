@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod diagnosis;
+mod lost_ranges;
 mod metrics;
 mod report;
 mod schedule;
@@ -201,7 +202,7 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
             trainer.run_stage(Stage::Quantized, network, quantized_checkpoint.as_ref())?
         }
         None => {
-            let (network, _) = load_float(&run)?;
+            let network = own_float(&run, &config, &data)?;
             let network = quantized(network.train(), &config, &shape, &clock)?;
             let network = calibrated(network, &config, &data, &shape, trainer.tell);
             let mut position = Position::begin(Stage::Quantized, rows, &config, &shape, &data.identity);
@@ -223,7 +224,9 @@ pub fn train(start: Start, tell: &mut dyn FnMut(Event)) -> Result<Summary, LabEr
 fn check_place(out: &Path, config: &Config) -> Result<(), LabError> {
     for (key, folder) in [("data.directory", config.data_folder()), ("training.init", config.init_folder())] {
         let Some(folder) = folder else { continue };
-        if folder.ancestors().any(|folder| files::are_one(folder, out)) {
+        // Through links, too.
+        let whole = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        if whole.ancestors().any(|folder| files::are_one(folder, out)) {
             let (out, folder) = (out.display(), folder.display());
             return Err(LabError::Usage(format!("{out}: {key} = {folder} lies in it; choose another --out")));
         }
@@ -276,6 +279,17 @@ fn initial_network(config: &Config, shape: &NetworkShape) -> Result<Option<(Conv
     Ok(Some((network.train(), model)))
 }
 
+/// The network after the float stage of this very run.
+fn own_float(run: &Run, config: &Config, data: &Dataset) -> Result<ConvNet, LabError> {
+    let (network, model) = load_float(run)?;
+    if (model.seed, &model.model, &model.data) != (config.seed, &config.model, &data.identity) {
+        let problem =
+            "it is the float network of another run; put this run's own file back or start a new run".to_string();
+        return Err(LabError::Damaged { path: run.float_model_path(), problem });
+    }
+    Ok(network)
+}
+
 /// The checkpoint from which an interrupted run goes on.
 fn resume(
     run: &Run,
@@ -289,8 +303,10 @@ fn resume(
     problems.into_iter().for_each(|problem| tell(Event::Note(problem.to_string())));
     let Some(checkpoint) = checkpoint else {
         if run.model_path().is_file() {
-            let problem = "it is finished, but its checkpoints are gone; start a new run".to_string();
-            return Err(LabError::NotARun { path: run.folder().to_path_buf(), problem });
+            let folder = run.folder().display();
+            return Err(LabError::Usage(format!(
+                "{folder}: finished, but without a whole checkpoint; start a new run"
+            )));
         }
         tell(Event::Note("there is no checkpoint yet; training starts from the beginning".to_string()));
         return Ok(None);

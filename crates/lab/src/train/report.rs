@@ -4,39 +4,40 @@ use burn::module::Module;
 use hardgrad::quantize::StepClock;
 use hardgrad_runtime::PackedError;
 
-use super::{calibrated, quantized};
+use super::{calibrated, own_float, quantized};
 use crate::config::FLOAT_BITS;
 use crate::data::Dataset;
-use crate::evaluate::{accuracy, load_float, load_quantized, logits};
+use crate::evaluate::{accuracy, load_quantized, logits};
 use crate::export::{ProofAccuracy, pack, verify};
 use crate::files;
 use crate::run::Row;
 use crate::{Config, ConvNet, LabError, NetworkShape, Run, Summary};
+
+/// What a network is that was quantised and not trained any more.
+const AFTER_TRAINING: &str = "post-training quantisation";
 
 /// Compares float, post-training quantisation and the trained model on the held-out images, writes the packed model after
 /// its proof, and `summary.json`.
 pub(super) fn report(run: &Run, config: &Config, data: &Dataset, shape: &NetworkShape) -> Result<Summary, LabError> {
     let bits = [config.quantization.weight_bits, config.quantization.activation_bits];
     let measure = Measure { data, shape };
-    let (float, _) = load_float(run)?;
+    let float = own_float(run, config, data)?;
     let mut rows = vec![measure.float("float", [FLOAT_BITS; 2], &float, &run.float_model_path())?];
 
-    let clock = StepClock::default();
-    clock.set(u64::MAX);
-    let network = quantized(float.train(), config, shape, &clock)?;
-    // The stage before has told what there was to tell.
-    let network = calibrated(network, config, data, shape, &mut |_| ());
-    const AFTER_TRAINING: &str = "post-training quantisation";
-    let (row, _) = measure.quantized(AFTER_TRAINING, bits, &network, &run.float_model_path())?;
-    rows.push(row);
-
-    let (network, _) = load_quantized(run)?;
     let trained = config.training.quantized_epochs > 0;
-    let name = if trained { "quantisation-aware training" } else { AFTER_TRAINING };
-    let (row, packed) = measure.quantized(name, bits, &network, &run.model_path())?;
     if trained {
+        let clock = StepClock::default();
+        clock.set(u64::MAX);
+        let network = quantized(float.train(), config, shape, &clock)?;
+        // The stage before has told what there was to tell.
+        let network = calibrated(network, config, data, shape, &mut |_| ());
+        let (row, _) = measure.quantized(AFTER_TRAINING, bits, &network, &run.float_model_path())?;
         rows.push(row);
     }
+    let (network, _) = load_quantized(run)?;
+    let name = if trained { "quantisation-aware training" } else { AFTER_TRAINING };
+    let (row, packed) = measure.quantized(name, bits, &network, &run.model_path())?;
+    rows.push(row);
     let (verified, accuracy, not_packed) = match packed {
         Packed::Proved(bytes, accuracy) => {
             files::write(&run.packed_path(), &bytes)?;

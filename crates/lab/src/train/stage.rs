@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use hardgrad::diagnose::{Vanishing, range_is_lost};
 use hardgrad::optim::{Optimizer, Rates};
 use hardgrad::parameters;
 use hardgrad::quantize::StepClock;
@@ -87,6 +86,8 @@ impl Trainer<'_> {
         // A measurement needs two steps; no checkpoint is taken between them.
         let mut pending: Option<Pending> = None;
         let mut overdue = false;
+        // Layers of which it was said that they lost their range.
+        let mut told = BTreeSet::new();
         while position.step < steps {
             let epoch = position.step / a_epoch;
             if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
@@ -162,7 +163,7 @@ impl Trainer<'_> {
                 (position.loss_sum, position.correct, position.passes, position.skipped) = (0, 0, 0, 0);
                 self.write_metrics(&position)?;
                 if stage == Stage::Quantized {
-                    self.tell_lost_ranges(&network);
+                    self.tell_lost_ranges(&network, &mut told);
                 }
             }
         }
@@ -221,33 +222,6 @@ impl Trainer<'_> {
         let right = best_classes(&values, self.shape.class_names.len()).zip(&batch.labels);
         let correct = right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
         Ok(StepResult { loss: f64::from(value), correct, gradients })
-    }
-
-    /// Says which channels and activations have lost their range: what they give says nothing any more.
-    fn tell_lost_ranges(&mut self, network: &ConvNet) {
-        for Vanishing { name, channels, of } in network.vanishing() {
-            let text = format!(
-                "{name}: the step of {channels} of {of} channels does not fit their weights any more, so that they give (almost) \
-                 nothing; lower training.range_rate_factor or training.quantized_learning_rate"
-            );
-            (self.tell)(Event::Note(text));
-        }
-        let count = self.data.test.len().min(self.batch_size()) as u32;
-        let chosen: Vec<u32> = (0..count).collect();
-        let images = batch(&self.data.test, &chosen, self.shape, Augmentation::NONE, Random::new(0, 0, 0));
-        let mut lost = Vec::new();
-        network.visit_inputs(images, &mut |layer, quantizer, input| {
-            if range_is_lost(quantizer, &input) {
-                lost.push(layer.to_string());
-            }
-        });
-        for layer in lost {
-            let text = format!(
-                "{layer}: the range of its input does not fit the activations any more; lower training.range_rate_factor or \
-                 training.quantized_learning_rate"
-            );
-            (self.tell)(Event::Note(text));
-        }
     }
 
     /// Says what guides the gradient and how noisy its directions will be.
@@ -321,7 +295,7 @@ impl Trainer<'_> {
         LabError::NotFinite { tensor, step, epoch, stage: stage.name(), key, rate }
     }
 
-    fn batch_size(&self) -> usize {
+    pub(super) fn batch_size(&self) -> usize {
         batch_size(self.config, self.data)
     }
 
