@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{SMALL, hardgrad, succeed, text, tiny_run, write_data};
 use serde_json::Value;
@@ -175,14 +175,19 @@ fn resume(run: &Path, expected: &[Vec<u8>; 4]) {
 /// Steps of the float stage with 96 images and the small settings.
 const FLOAT_STEPS: u64 = 24;
 
+/// Data, a run on it that nothing disturbed, and what came of that.
+fn undisturbed(folder: &Path) -> (PathBuf, PathBuf, [Vec<u8>; 4]) {
+    let (data, run) = (folder.join("data"), folder.join("undisturbed"));
+    write_data(&data, 96, 40);
+    train(&data, &run, "2");
+    let expected = models(&run);
+    (data, run, expected)
+}
+
 #[test]
 fn a_killed_run_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    write_data(&data, 96, 40);
-    let undisturbed = folder.path().join("undisturbed");
-    train(&data, &undisturbed, "2");
-    let expected = models(&undisturbed);
+    let (data, _, expected) = undisturbed(folder.path());
     // A checkpoint is written after every step.
     for after in [0, 4, 13, 23, 24, 25, 33] {
         let run = folder.path().join(format!("killed-{after}"));
@@ -193,7 +198,7 @@ fn a_killed_run_resumes_to_the_same_bytes() {
             let mut child = hardgrad(&arguments).stderr(quiet()).stdout(quiet()).spawn().unwrap();
             let due = || run.join("config.toml").is_file() && newest_checkpoint(&run).unwrap_or(0) >= after;
             while !due() && child.try_wait().unwrap().is_none() {
-                std::hint::spin_loop();
+                std::thread::yield_now();
             }
             let _ = child.kill();
             // The test was too slow where the program came to its end; another try will not be.
@@ -209,11 +214,7 @@ fn a_killed_run_resumes_to_the_same_bytes() {
 #[test]
 fn a_run_killed_while_it_writes_a_checkpoint_resumes_to_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    write_data(&data, 96, 40);
-    let undisturbed = folder.path().join("undisturbed");
-    train(&data, &undisturbed, "2");
-    let expected = models(&undisturbed);
+    let (data, undisturbed, expected) = undisturbed(folder.path());
     // The system kills a process that writes beyond the limit on the size of files: a checkpoint has more than 8 KiB.
     let kill_while_writing = |arguments: &[&str]| {
         let output = std::process::Command::new("bash")
