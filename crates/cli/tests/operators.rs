@@ -324,16 +324,19 @@ fn the_page_about_operators_knows_every_name_and_picture() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let page = std::fs::read_to_string(docs.join("operators.md")).unwrap();
     for name in OPERATORS.iter().map(|operator| operator.name) {
-        assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("::{name}`")), "operator {name}");
+        assert!(
+            page.contains(&format!("`{name}`")) || page.contains(&format!("::{name}`")),
+            "docs/operators.md: operator {name} is missing"
+        );
     }
     for name in Surrogate::ALL.iter().map(|surrogate| surrogate.name()) {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
-        let row = row.unwrap_or_else(|| panic!("surrogate {name} has no row"));
+        let row = row.unwrap_or_else(|| panic!("docs/operators.md: no row of the surrogate {name}"));
         assert!(row.contains(&format!("(plots/sign_{name}.svg)")), "surrogate {name}: {row}");
     }
     let (_, estimators) = page.split_once("## Random choices").unwrap();
     for name in ESTIMATORS.iter().map(|entry| entry.name) {
-        assert!(estimators.contains(&format!("`{name}`")), "estimator {name}");
+        assert!(estimators.contains(&format!("`{name}`")), "docs/operators.md: estimator {name} is missing");
     }
     for picture in page.split("(plots/").skip(1).filter_map(|rest| rest.split(')').next()) {
         assert!(

@@ -56,7 +56,7 @@ pub enum LabError {
         problem: String,
     },
     /// A run without its final model.
-    #[error("{}: training is not finished; continue it with `hardgrad train --resume`", path.display())]
+    #[error("{}: training is not finished; continue it with `hardgrad train --resume {}`", path.display(), path.display())]
     Unfinished {
         /// The run folder.
         path: PathBuf,
