@@ -8,6 +8,7 @@ use crate::config::path_text;
 use crate::data::{self, Images};
 use crate::evaluate::{check_images, load_quantized, read_packed};
 use crate::export::pack;
+use crate::tensor_file::ModelDescription;
 use crate::{LabError, Run, Summary, files};
 
 /// What a packed model says of one image.
@@ -28,19 +29,11 @@ pub fn predict(model: &Path, images: &[OsString], data: Option<&Path>) -> Result
     let file = run.as_ref().map_or_else(|| Ok(model.to_path_buf()), packed_path)?;
     let problem = |problem| LabError::Packed { path: file.clone(), problem };
     let packed = read_packed(&file)?;
-    if let Some(run) = &run {
-        let (network, model) = load_quantized(run)?;
-        if pack(&network, &model.shape, &file)? != files::read(&file)? {
-            let problem =
-                "it is not the packed form of model.safetensors; make it again with `hardgrad export --force`"
-                    .to_string();
-            return Err(LabError::Damaged { path: file, problem });
-        }
-    }
+    let trained = run.as_ref().map(|run| trained_form(run, &file)).transpose()?;
     let executor = packed.plan().map_err(problem)?;
     let size = (packed.input.channels, packed.input.height, packed.input.width);
     let numbered = images.iter().find(|image| number(image).is_some());
-    let held_out = match (numbered, data, &run) {
+    let held_out = match (numbered, data, run.as_ref().zip(trained)) {
         (None, Some(_), _) => {
             return Err(LabError::Usage("--data is for images by number; give numbers, or leave it out".to_string()));
         }
@@ -50,7 +43,7 @@ pub fn predict(model: &Path, images: &[OsString], data: Option<&Path>) -> Result
             check_images(&set, size, &packed.class_names)?;
             Some(set.test)
         }
-        (Some(_), None, Some(run)) => Some(load_quantized(run)?.1.held_out(run, None)?.images),
+        (Some(_), None, Some((run, trained))) => Some(trained.held_out(run, None)?.images),
         (Some(image), None, None) => {
             let (image, file) = (image.display(), file.display());
             return Err(LabError::Usage(format!(
@@ -65,7 +58,10 @@ pub fn predict(model: &Path, images: &[OsString], data: Option<&Path>) -> Result
     let probabilities = executor.predict(&pixels).map_err(|failure| match failure {
         PackedError::NotFinite { image, .. } => {
             let name = images[image].display();
-            LabError::Usage(format!("{name}: {} gives values that are not finite for this image; its scales are too large, export the model again", file.display()))
+            let file = file.display();
+            LabError::Usage(format!(
+                "{name}: {file} gives values that are not finite for this image; its scales are too large, export the model again"
+            ))
         }
         other => problem(other),
     })?;
@@ -87,14 +83,24 @@ fn packed_path(run: &Run) -> Result<PathBuf, LabError> {
     }
     // The summary is written last, and says why there is no packed file.
     let summary = files::read(&run.summary_path()).ok().and_then(|json| serde_json::from_slice::<Summary>(&json).ok());
-    Err(match summary {
-        Some(Summary { not_packed: Some(reason), .. }) => LabError::NotPacked { path, reason },
-        _ if run.model_path().is_file() => LabError::NotARun {
-            path,
-            problem: format!("{} is gone; make it again with `hardgrad export`", packed.display()),
-        },
-        _ => LabError::Unfinished { path },
-    })
+    if let Some(reason) = summary.and_then(|summary| summary.not_packed) {
+        return Err(LabError::NotPacked { path, reason });
+    }
+    if run.model_path().is_file() {
+        let problem = format!("{} is gone; make it again with `hardgrad export`", packed.display());
+        return Err(LabError::NotARun { path, problem });
+    }
+    Err(LabError::Unfinished { path })
+}
+
+/// What the trained model of a run is, after making sure that the packed file is its packed form.
+fn trained_form(run: &Run, file: &Path) -> Result<ModelDescription, LabError> {
+    let (network, model) = load_quantized(run)?;
+    if pack(&network, &model.shape, file)? == files::read(file)? {
+        return Ok(model);
+    }
+    let problem = "it is not the packed form of model.safetensors; make it again with `hardgrad export --force`";
+    Err(LabError::Damaged { path: file.to_path_buf(), problem: problem.to_string() })
 }
 
 fn number(image: &OsStr) -> Option<usize> {
