@@ -198,7 +198,7 @@ fn numbers_are_held_out_images_of_the_run() {
     arguments.extend(SMALL);
     arguments.extend(["--set", "quantization.activation_bits=32"]);
     succeed(&arguments);
-    fail(&["predict", text(&float), "0"], 1, &["no packed model", "its input is not quantised"]);
+    fail(&["predict", text(&float), "0"], 1, &["no packed model", "its input, blocks.0.relu, is float"]);
 }
 
 /// The data of a run, changed in one way each.

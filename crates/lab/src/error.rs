@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use hardgrad::categorical::CategoricalError;
-use hardgrad::layers::PackError;
+use hardgrad::packing::PackError;
 use hardgrad::parameters::ParameterError;
 use hardgrad::zeroth_order::ZerothOrderError;
 use hardgrad_runtime::PackedError;

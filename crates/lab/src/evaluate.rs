@@ -64,8 +64,7 @@ fn evaluate_packed(path: &Path, data: Option<&Path>) -> Result<Evaluation, LabEr
         )));
     };
     let set = data::load(Some(folder), false)?;
-    let input = &packed.input;
-    check_images(&set, (input.channels, input.height, input.width), &packed.class_names)?;
+    check_images(&set, input_size(&packed, path)?, &packed.class_names)?;
     let notes = set.altered.clone().into_iter().chain(other_classes(&set, &packed.class_names)).collect();
     let logits = packed.plan().and_then(|executor| executor.logits(&set.test.pixels)).map_err(problem)?;
     Ok(evaluation(set.name, &logits, &set.test.labels, &packed.class_names, notes))
@@ -79,6 +78,14 @@ pub(crate) fn read_packed(path: &Path) -> Result<PackedModel, LabError> {
         }
         false => LabError::Packed { path: path.to_path_buf(), problem },
     })
+}
+
+/// Channels, height and width of the images that a packed model takes.
+pub(crate) fn input_size(packed: &PackedModel, path: &Path) -> Result<(usize, usize, usize), LabError> {
+    match packed.description.input.shape[..] {
+        [channels, height, width] => Ok((channels, height, width)),
+        _ => Err(LabError::Usage(format!("{}: it takes rows of numbers, not images", path.display()))),
+    }
 }
 
 /// Held-out images.

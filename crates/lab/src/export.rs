@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::data::Images;
 use crate::evaluate::{HeldOut, accuracy, load_quantized, logits};
 use crate::files::{self, FileError};
-use crate::network::packed_input;
 use crate::{ConvNet, LabError, NetworkShape, Run};
 
 /// What an export wrote and proved.
@@ -76,9 +75,7 @@ pub fn export_run(folder: &Path, out: &Path, data: Option<&Path>, force: bool) -
 /// The packed file of a network; `path` is for errors.
 pub(crate) fn pack(network: &ConvNet, shape: &NetworkShape, path: &Path) -> Result<Vec<u8>, LabError> {
     let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
-    let input = packed_input(shape);
-    let layers = network.pack(&input)?;
-    let model = PackedModel::new(input, shape.class_names.clone(), layers).map_err(problem)?;
+    let model = network.pack(shape)?;
     model.to_bytes().map_err(problem)
 }
 

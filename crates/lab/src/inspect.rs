@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use hardgrad_runtime::{LayerSummary, PackedModel};
+use hardgrad_runtime::{NodeSummary, PackedModel};
 use serde::Serialize;
 
 use crate::config::{ModelConfig, QuantizationConfig};
@@ -13,8 +13,8 @@ use crate::{LabError, Run, files};
 /// What a packed model consists of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
-    /// A row a layer.
-    pub layers: Vec<LayerSummary>,
+    /// A row a node.
+    pub nodes: Vec<NodeSummary>,
     /// Weights, biases and other values of the network.
     pub parameters: usize,
     /// Size of the packed file, with its header.
@@ -62,9 +62,9 @@ pub fn inspect(path: &Path) -> Result<Inspection, LabError> {
         let size = std::fs::metadata(path).map_err(|cause| files::FileError::new(path, "reading", cause))?.len();
         (model, size, None)
     };
-    let layers = model.summary();
-    let parameters = layers.iter().map(|layer| layer.parameters).sum();
-    let stored: usize = layers.iter().map(|layer| layer.bytes).sum();
+    let nodes = model.summary();
+    let parameters = nodes.iter().map(|node| node.parameters).sum();
+    let stored: usize = nodes.iter().map(|node| node.bytes).sum();
     let float_bytes = 4 * parameters as u64;
     Ok(Inspection {
         parameters,
@@ -72,8 +72,8 @@ pub fn inspect(path: &Path) -> Result<Inspection, LabError> {
         header_bytes: bytes.saturating_sub(stored as u64),
         float_bytes,
         compression: float_bytes as f64 / bytes as f64,
-        multiply_accumulates: layers.iter().map(|layer| layer.multiply_accumulates).sum(),
-        layers,
+        multiply_accumulates: nodes.iter().map(|node| node.multiply_accumulates).sum(),
+        nodes,
         training,
     })
 }

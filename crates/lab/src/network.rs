@@ -2,15 +2,14 @@ use burn::module::{Module, Param};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use hardgrad::diagnose::{Vanishing, WeightCodes, vanishing, weight_codes};
-use hardgrad::layers::{
-    BatchNorm, BatchNormConfig, PackError, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig,
-};
+use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig};
 use hardgrad::ops::{Conv2dOptions, max_pool2d};
+use hardgrad::packing::{PackError, Packer};
 use hardgrad::parameters;
 use hardgrad::quantize::{QuantizeError, Quantizer, QuantizerConfig, RangeMethod, StepClock};
 use hardgrad_kernels::images::PixelScale;
 use hardgrad_kernels::random::Random;
-use hardgrad_runtime::{Input, Layer, LayerKind};
+use hardgrad_runtime::{PackedModel, Pixels, ops};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError, FLOAT_BITS, ModelConfig, QuantizationConfig};
@@ -135,6 +134,8 @@ impl ConvNet {
     /// A float network whose weights are drawn from counters of `seed`.
     pub fn new(config: &ModelConfig, shape: &NetworkShape, seed: u64, device: &Device) -> Self {
         let (mut channels, mut height, mut width) = (1, shape.height, shape.width);
+        // `draw` sets all weights at the end.
+        let random = Random::new(seed, 0, stream::WEIGHTS);
         let kernel = [config.kernel_size; 2];
         let options = Conv2dOptions { padding: [config.kernel_size / 2; 2], ..Conv2dOptions::default() };
         let mut blocks = Vec::new();
@@ -145,16 +146,16 @@ impl ConvNet {
                 (height, width) = (height / POOL[0], width / POOL[1]);
             }
             let norm = BatchNormConfig::new(channels_out).init(device);
-            blocks.push(ConvBlock { convolution: convolution.init(device), norm, pool });
+            blocks.push(ConvBlock { convolution: convolution.init(&random, device), norm, pool });
             channels = channels_out;
         }
         let mut inputs = channels * height * width;
         let mut hidden = Vec::new();
         for &outputs in &config.hidden {
-            hidden.push(QuantLinearConfig::new(inputs, outputs).init(device));
+            hidden.push(QuantLinearConfig::new(inputs, outputs).init(&random, device));
             inputs = outputs;
         }
-        let output = QuantLinearConfig::new(inputs, shape.class_names.len()).init(device);
+        let output = QuantLinearConfig::new(inputs, shape.class_names.len()).init(&random, device);
         draw(Self { blocks, hidden, output }, seed)
     }
 
@@ -284,30 +285,28 @@ impl ConvNet {
         see("output", &plain.output.input_quantizer, x.flatten(0, 1));
     }
 
-    /// The layers of the packed model, which takes images in the format `input`.
-    pub fn pack(&self, input: &Input) -> Result<Vec<Layer>, PackError> {
-        let mut layers: Vec<Layer> = Vec::new();
-        // The first layer reads the pixels.
-        let mut pixels = Some(input);
+    /// The packed model, which takes images of this shape.
+    pub fn pack(&self, shape: &NetworkShape) -> Result<PackedModel, PackError> {
+        let NetworkShape { height, width, scale, zero_point, .. } = *shape;
+        let mut packer = Packer::new([1, height, width], Pixels { scale, zero_point });
+        let mut x = packer.input();
         for (index, block) in self.blocks.iter().enumerate() {
             let name = |part: &str| format!("blocks.{index}.{part}");
-            let convolution = block.convolution.pack(&name("convolution"), pixels.take())?;
-            layers.push(Layer { name: name("convolution"), kind: convolution });
-            layers.push(Layer { name: name("norm"), kind: block.norm.pack() });
+            x = block.convolution.pack(&name("convolution"), &x, &mut packer)?;
+            x = block.norm.pack(&name("norm"), &x, &mut packer)?;
             if block.pool {
-                layers.push(Layer { name: name("pool"), kind: LayerKind::MaxPool2d { kernel: POOL, stride: POOL } });
+                x = packer.op(&name("pool"), ops::MaxPool2d::new(POOL), &[&x]);
             }
-            layers.push(Layer { name: name("relu"), kind: LayerKind::Relu });
+            x = packer.op(&name("relu"), ops::Relu {}, &[&x]);
         }
-        layers.push(Layer { name: "flatten".into(), kind: LayerKind::Flatten });
+        x = packer.op("flatten", ops::Flatten {}, &[&x]);
         for (index, layer) in self.hidden.iter().enumerate() {
             let name = format!("hidden.{index}");
-            let kind = layer.pack(&name, pixels.take())?;
-            layers.push(Layer { name: name.clone(), kind });
-            layers.push(Layer { name: format!("{name}.relu"), kind: LayerKind::Relu });
+            x = layer.pack(&name, &x, &mut packer)?;
+            x = packer.op(&format!("{name}.relu"), ops::Relu {}, &[&x]);
         }
-        layers.push(Layer { name: "output".into(), kind: self.output.pack("output", pixels.take())? });
-        Ok(layers)
+        x = self.output.pack("output", &x, &mut packer)?;
+        packer.finish(&x, shape.class_names.clone())
     }
 }
 
@@ -316,12 +315,6 @@ impl ConvBlock {
         let x = self.norm.forward(self.convolution.forward(x));
         relu(if self.pool { max_pool2d(x, POOL, POOL).values() } else { x })
     }
-}
-
-/// The image format of a packed model.
-pub(crate) fn packed_input(shape: &NetworkShape) -> Input {
-    let NetworkShape { height, width, scale, zero_point, .. } = *shape;
-    Input { channels: 1, height, width, scale, zero_point }
 }
 
 /// Draws every weight uniformly within 1/sqrt(inputs of one output), and sets biases to 0.

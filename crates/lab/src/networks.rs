@@ -3,17 +3,40 @@
 //! All take images row by row; the quantiser of activations stands behind each ReLU, or before each linear layer of the
 //! transformer, which has none.
 
+use std::cell::Cell;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use hardgrad::coded::Activation;
 use hardgrad::layers::{
-    BatchNorm, BatchNormConfig, LayerNorm, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig, QuantRelu,
+    BatchNorm, BatchNormConfig, LayerNorm, LayerNormConfig, QuantConv2d, QuantConv2dConfig, QuantLinear,
+    QuantLinearConfig, QuantRelu,
 };
 use hardgrad::ops::{Conv2dOptions, attention, avg_pool2d, gelu, max_pool2d};
 use hardgrad::quantize::{QuantizerConfig, StepClock};
+use hardgrad::random::Random;
+
+use crate::train::stream;
 
 /// Classes of all networks here.
 pub(crate) const CLASSES: usize = 10;
+
+/// Where the first weights of a network come from: counters of a seed, another stream a layer.
+pub(crate) struct FirstWeights {
+    seed: u64,
+    layer: Cell<u32>,
+}
+
+impl FirstWeights {
+    pub fn new(seed: u64) -> Self {
+        Self { seed, layer: Cell::new(0) }
+    }
+
+    /// The numbers of the next layer.
+    pub fn next(&self) -> Random {
+        Random::new(self.seed, self.layer.replace(self.layer.get() + 1), stream::WEIGHTS)
+    }
+}
 
 /// Quantisers of a network; none for float.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +65,9 @@ fn linear(
     outputs: usize,
     weights: Option<&QuantizerConfig>,
     input: Option<&QuantizerConfig>,
+    first: &FirstWeights,
 ) -> QuantLinear {
-    let layer = QuantLinearConfig::new(inputs, outputs).init(&device());
+    let layer = QuantLinearConfig::new(inputs, outputs).init(&first.next(), &device());
     layer.quantize(weights, input, &StepClock::default()).expect("settings of the program")
 }
 
@@ -54,9 +78,11 @@ fn convolution(
     stride: usize,
     bias: bool,
     weights: Option<&QuantizerConfig>,
+    first: &FirstWeights,
 ) -> QuantConv2d {
     let options = Conv2dOptions { stride: [stride; 2], padding: [kernel / 2; 2], ..Conv2dOptions::default() };
-    let layer = QuantConv2dConfig { options, bias, ..QuantConv2dConfig::new(channels, [kernel; 2]) }.init(&device());
+    let layer = QuantConv2dConfig { options, bias, ..QuantConv2dConfig::new(channels, [kernel; 2]) };
+    let layer = layer.init(&first.next(), &device());
     layer.quantize(weights, None, &StepClock::default()).expect("settings of the program")
 }
 
@@ -69,8 +95,8 @@ pub(crate) struct Mlp {
 
 impl Mlp {
     /// Layers between these `widths`, first the inputs, last the classes.
-    pub fn new(widths: &[usize], Quantizers { weights, activations }: &Quantizers) -> Self {
-        let layers = widths.windows(2).map(|pair| linear(pair[0], pair[1], weights.as_ref(), None));
+    pub fn new(widths: &[usize], Quantizers { weights, activations }: &Quantizers, first: &FirstWeights) -> Self {
+        let layers = widths.windows(2).map(|pair| linear(pair[0], pair[1], weights.as_ref(), None, first));
         let relus = (2..widths.len()).map(|_| relu(activations.as_ref()));
         Self { layers: layers.collect(), relus: relus.collect() }
     }
@@ -95,12 +121,17 @@ pub(crate) struct LeNet {
 
 impl LeNet {
     /// For grey images of 28 x 28 pixels, with so many channels behind each convolution and so many hidden values.
-    pub fn new(channels: [usize; 2], hidden: usize, Quantizers { weights, activations }: &Quantizers) -> Self {
+    pub fn new(
+        channels: [usize; 2],
+        hidden: usize,
+        Quantizers { weights, activations }: &Quantizers,
+        first: &FirstWeights,
+    ) -> Self {
         let weights = weights.as_ref();
-        let [first, second] = channels;
+        let [one, two] = channels;
         Self {
-            convolutions: [[1, first], [first, second]].map(|pair| convolution(pair, 5, 1, true, weights)).into(),
-            layers: vec![linear(49 * second, hidden, weights, None), linear(hidden, CLASSES, weights, None)],
+            convolutions: [[1, one], [one, two]].map(|pair| convolution(pair, 5, 1, true, weights, first)).into(),
+            layers: vec![linear(49 * two, hidden, weights, None, first), linear(hidden, CLASSES, weights, None, first)],
             relus: (0..3).map(|_| relu(activations.as_ref())).collect(),
         }
     }
@@ -128,16 +159,21 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    fn new(channels: [usize; 2], stride: usize, Quantizers { weights, activations }: &Quantizers) -> Self {
+    fn new(
+        channels: [usize; 2],
+        stride: usize,
+        Quantizers { weights, activations }: &Quantizers,
+        first: &FirstWeights,
+    ) -> Self {
         let [input, output] = channels;
         let (weights, relu) = (weights.as_ref(), || relu(activations.as_ref()));
         let norm = || BatchNormConfig::new(output).init(&device());
-        let first = convolution(channels, 3, stride, false, weights);
+        let of_block = convolution(channels, 3, stride, false, weights, first);
         Self {
-            convolutions: vec![first, convolution([output, output], 3, 1, false, weights)],
+            convolutions: vec![of_block, convolution([output, output], 3, 1, false, weights, first)],
             norms: vec![norm(), norm()],
             relus: vec![relu(), relu()],
-            shortcut: (input != output).then(|| (convolution(channels, 1, stride, false, weights), norm())),
+            shortcut: (input != output).then(|| (convolution(channels, 1, stride, false, weights, first), norm())),
         }
     }
 
@@ -164,21 +200,21 @@ pub(crate) struct ResNet20 {
 
 impl ResNet20 {
     /// For colour images.
-    pub fn new(quantizers: &Quantizers) -> Self {
+    pub fn new(quantizers: &Quantizers, first: &FirstWeights) -> Self {
         let groups = [([16, 16], 1), ([16, 32], 2), ([32, 64], 2)];
         let blocks = groups.into_iter().flat_map(|(channels, stride)| {
             let [_, output] = channels;
             (0..3).map(move |place| match place {
-                0 => Block::new(channels, stride, quantizers),
-                _ => Block::new([output, output], 1, quantizers),
+                0 => Block::new(channels, stride, quantizers, first),
+                _ => Block::new([output, output], 1, quantizers, first),
             })
         });
         Self {
-            first: convolution([3, 16], 3, 1, false, None),
+            first: convolution([3, 16], 3, 1, false, None, first),
             norm: BatchNormConfig::new(16).init(&device()),
             relu: relu(quantizers.activations.as_ref()),
             blocks: blocks.collect(),
-            output: linear(64, CLASSES, None, None),
+            output: linear(64, CLASSES, None, None, first),
         }
     }
 
@@ -187,7 +223,7 @@ impl ResNet20 {
         let x = self.norm.forward_relu(self.first.forward(x), None, &self.relu);
         let x = self.blocks.iter().fold(x, |x, block| block.forward(x));
         let [batch, channels, rows, columns] = x.dims();
-        let x = avg_pool2d(x, [rows, columns], [rows, columns]);
+        let x = avg_pool2d(x, [rows, columns], [rows, columns]).values();
         self.output.forward(x.reshape([batch, channels]))
     }
 }
@@ -204,10 +240,10 @@ pub(crate) struct TransformerLayer {
 }
 
 impl TransformerLayer {
-    fn new(width: usize, heads: usize, Quantizers { weights, activations }: &Quantizers) -> Self {
-        let layer = |inputs, outputs| linear(inputs, outputs, weights.as_ref(), activations.as_ref());
+    fn new(width: usize, heads: usize, Quantizers { weights, activations }: &Quantizers, first: &FirstWeights) -> Self {
+        let layer = |inputs, outputs| linear(inputs, outputs, weights.as_ref(), activations.as_ref(), first);
         Self {
-            norms: vec![LayerNorm::new(width, &device()), LayerNorm::new(width, &device())],
+            norms: vec![LayerNormConfig::new(width).init(&device()), LayerNormConfig::new(width).init(&device())],
             qkv: layer(width, 3 * width),
             out: layer(width, width),
             up: layer(width, 4 * width),
@@ -236,12 +272,17 @@ pub(crate) struct Vit {
 
 impl Vit {
     /// For patches of so many values, with so many layers of this width.
-    pub fn new(patch: usize, [width, heads, layers]: [usize; 3], quantizers: &Quantizers) -> Self {
+    pub fn new(
+        patch: usize,
+        [width, heads, layers]: [usize; 3],
+        quantizers: &Quantizers,
+        first: &FirstWeights,
+    ) -> Self {
         Self {
-            embedding: linear(patch, width, None, None),
-            layers: (0..layers).map(|_| TransformerLayer::new(width, heads, quantizers)).collect(),
-            norm: LayerNorm::new(width, &device()),
-            output: linear(width, CLASSES, None, None),
+            embedding: linear(patch, width, None, None, first),
+            layers: (0..layers).map(|_| TransformerLayer::new(width, heads, quantizers, first)).collect(),
+            norm: LayerNormConfig::new(width).init(&device()),
+            output: linear(width, CLASSES, None, None, first),
         }
     }
 

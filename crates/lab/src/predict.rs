@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::path_text;
 use crate::data::{self, Images};
-use crate::evaluate::{check_images, load_quantized, read_packed};
+use crate::evaluate::{check_images, input_size, load_quantized, read_packed};
 use crate::export::pack;
 use crate::tensor_file::ModelDescription;
 use crate::{LabError, Run, Summary, files};
@@ -31,7 +31,7 @@ pub fn predict(model: &Path, images: &[OsString], data: Option<&Path>) -> Result
     let packed = read_packed(&file)?;
     let trained = run.as_ref().map(|run| trained_form(run, &file)).transpose()?;
     let executor = packed.plan().map_err(problem)?;
-    let size = (packed.input.channels, packed.input.height, packed.input.width);
+    let size = input_size(&packed, &file)?;
     let numbered = images.iter().find(|image| number(image).is_some());
     let held_out = match (numbered, data, run.as_ref().zip(trained)) {
         (None, Some(_), _) => {

@@ -81,12 +81,13 @@ pub fn predictions(predictions: &[Prediction]) -> String {
 }
 
 pub fn inspection(inspection: &Inspection) -> String {
-    let rows = inspection.layers.iter().map(|layer| {
+    let rows = inspection.nodes.iter().map(|layer| {
         let bits = |bits: Option<u32>| bits.map_or_else(|| "-".to_string(), |bits| bits.to_string());
         let shape: Vec<String> = layer.output_shape.iter().map(usize::to_string).collect();
         vec![
             layer.name.clone(),
             layer.kind.to_string(),
+            layer.inputs.join(", "),
             layer.arithmetic.to_string(),
             shape.join(" x "),
             bits(layer.weight_bits),
@@ -97,8 +98,9 @@ pub fn inspection(inspection: &Inspection) -> String {
         ]
     });
     let header = [
-        "layer",
-        "kind",
+        "node",
+        "operator",
+        "reads",
         "runs in",
         "output shape",
         "weight bits",
@@ -110,7 +112,7 @@ pub fn inspection(inspection: &Inspection) -> String {
     format!(
         "{}\ntotal: {} parameters, {} bytes on disk (header {}), {} multiply-accumulates an image\nfloat32: {} bytes; \
          compression {:.2}",
-        table(&header, 3, rows),
+        table(&header, 4, rows),
         grouped(inspection.parameters as u64),
         grouped(inspection.bytes),
         grouped(inspection.header_bytes),

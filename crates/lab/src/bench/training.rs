@@ -11,7 +11,7 @@ use hardgrad::quantize::{QuantizerConfig, RangeMethod};
 use hardgrad::zeroth_order::{GradientConfig, Guidance, MethodName, Moment, quantized};
 
 use super::{Step, normal};
-use crate::networks::{CLASSES, LeNet, Mlp, Quantizers, ResNet20, Vit};
+use crate::networks::{CLASSES, FirstWeights, LeNet, Mlp, Quantizers, ResNet20, Vit};
 use crate::train::cross_entropy;
 
 /// Images of a batch.
@@ -55,19 +55,19 @@ fn quantizers_of_inputs(quantized: bool) -> Quantizers {
 }
 
 fn mlp_of(quantized: bool) -> Mlp {
-    Mlp::new(&[784, 512, 512, CLASSES], &quantizers(quantized))
+    Mlp::new(&[784, 512, 512, CLASSES], &quantizers(quantized), &FirstWeights::new(0))
 }
 
 fn lenet_of(quantized: bool) -> LeNet {
-    LeNet::new([32, 64], 512, &quantizers(quantized))
+    LeNet::new([32, 64], 512, &quantizers(quantized), &FirstWeights::new(0))
 }
 
 fn resnet20_of(quantized: bool) -> ResNet20 {
-    ResNet20::new(&quantizers(quantized))
+    ResNet20::new(&quantizers(quantized), &FirstWeights::new(0))
 }
 
 fn vit_of(quantized: bool) -> Vit {
-    Vit::new(48, [192, 3, 4], &quantizers_of_inputs(quantized))
+    Vit::new(48, [192, 3, 4], &quantizers_of_inputs(quantized), &FirstWeights::new(0))
 }
 
 /// Perceptron 784-512-512-10.

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig};
 use hardgrad::ops::{Conv2dOptions, ReluSurrogate, max_pool2d, quantized_relu};
 
-use super::subject::{Subject, drawn};
-use crate::networks::CLASSES;
+use super::subject::Subject;
+use crate::networks::{CLASSES, FirstWeights};
 
 /// The activation behind each batch norm: quantised ReLU of so many bits, or plain ReLU for none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,22 +56,24 @@ fn norm(channels: usize) -> BatchNorm {
     BatchNormConfig::new(channels).init(&Device::flex().autodiff())
 }
 
-fn linear(inputs: usize, outputs: usize) -> QuantLinear {
-    QuantLinearConfig::new(inputs, outputs).init(&Device::flex().autodiff())
+fn linear(inputs: usize, outputs: usize, first: &FirstWeights) -> QuantLinear {
+    QuantLinearConfig::new(inputs, outputs).init(&first.next(), &Device::flex().autodiff())
 }
 
 impl Subject for LeNet5 {
     fn new(seed: u64) -> Self {
+        let first = FirstWeights::new(seed);
         let convolution = |channels, padding| {
             let options = Conv2dOptions { padding: [padding; 2], ..Conv2dOptions::default() };
-            QuantConv2dConfig { options, ..QuantConv2dConfig::new(channels, [5, 5]) }.init(&Device::flex().autodiff())
+            let layer = QuantConv2dConfig { options, ..QuantConv2dConfig::new(channels, [5, 5]) };
+            layer.init(&first.next(), &Device::flex().autodiff())
         };
-        drawn(seed, || Self {
+        Self {
             convolutions: vec![convolution([1, 6], 2), convolution([6, 16], 0)],
-            layers: vec![linear(400, 120), linear(120, 84), linear(84, CLASSES)],
+            layers: vec![linear(400, 120, &first), linear(120, 84, &first), linear(84, CLASSES, &first)],
             norms: [6, 16, 120, 84].map(norm).into(),
             activation: Activation::default(),
-        })
+        }
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {
@@ -112,11 +114,12 @@ const DEEP_WIDTHS: [usize; 9] = [784, 128, 128, 128, 128, 128, 128, 128, CLASSES
 
 impl Subject for DeepMlp {
     fn new(seed: u64) -> Self {
-        drawn(seed, || Self {
-            layers: DEEP_WIDTHS.windows(2).map(|pair| linear(pair[0], pair[1])).collect(),
+        let first = FirstWeights::new(seed);
+        Self {
+            layers: DEEP_WIDTHS.windows(2).map(|pair| linear(pair[0], pair[1], &first)).collect(),
             norms: DEEP_WIDTHS[1..DEEP_WIDTHS.len() - 1].iter().map(|&width| norm(width)).collect(),
             activation: Activation::default(),
-        })
+        }
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {

@@ -16,7 +16,7 @@ use hardgrad::zeroth_order::{Perturbed, Probes, Smoothing, quantized};
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
-use crate::networks::{CLASSES, LeNet, Mlp, Quantizers, Vit};
+use crate::networks::{CLASSES, FirstWeights, LeNet, Mlp, Quantizers, Vit};
 
 /// A network that takes rows of 28 x 28 pixels.
 pub(super) trait Subject: Module + 'static {
@@ -215,7 +215,7 @@ impl Subject for Mlp {
     fn new(seed: u64) -> Self {
         let weights = QuantizerConfig { per_channel: false, ..QuantizerConfig::weights(2) };
         let quantizers = Quantizers { weights: Some(weights), activations: None };
-        drawn(seed, || Mlp::new(&[784, 64, 64, CLASSES], &quantizers))
+        Mlp::new(&[784, 64, 64, CLASSES], &quantizers, &FirstWeights::new(seed))
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {
@@ -228,7 +228,7 @@ impl Subject for LeNet {
     fn new(seed: u64) -> Self {
         let weights = QuantizerConfig { per_channel: false, ..QuantizerConfig::weights(2) };
         let quantizers = Quantizers { weights: Some(weights), activations: Some(QuantizerConfig::activations(2)) };
-        drawn(seed, || LeNet::new([4, 8], 64, &quantizers))
+        LeNet::new([4, 8], 64, &quantizers, &FirstWeights::new(seed))
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {
@@ -283,7 +283,7 @@ impl Subject for BinaryMlp {
 impl Subject for Vit {
     fn new(seed: u64) -> Self {
         let quantizers = Quantizers { weights: Some(QuantizerConfig::weights(2)), activations: None };
-        drawn(seed, || Vit::new(49, [32, 2, 2], &quantizers))
+        Vit::new(49, [32, 2, 2], &quantizers, &FirstWeights::new(seed))
     }
 
     fn logits(&self, images: Tensor<2>) -> Tensor<2> {

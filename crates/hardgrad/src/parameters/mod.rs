@@ -1,7 +1,14 @@
 //! Names, values and gradients of a module's parameters, in the order of its fields.
 //!
 //! A parameter is named by the path of its fields, `blocks.0.convolution.weight`; what an enum's variant is called does
-//! not appear in it. Running statistics (of batch norm, of ranges) are parameters too, but not trainable.
+//! not appear in it. Running statistics (of batch norm, of ranges) are parameters too, but not trainable. What a
+//! parameter is for is its [`Role`].
+
+mod path;
+mod role;
+
+pub(crate) use path::Path;
+pub use role::{Role, roles};
 
 use std::collections::BTreeMap;
 
@@ -108,7 +115,8 @@ pub fn write<M: Module>(module: M, parameters: Vec<Parameter>) -> Result<M, Para
     }))
 }
 
-/// The module after `change(name, id, values)` of each parameter; values are changed in place where nothing shares them.
+/// The module after `change(name, id, values)` of each parameter; values are changed in place where nothing shares
+/// them.
 pub fn update<M: Module>(module: M, change: impl FnMut(&str, ParamId, &mut [f32])) -> M {
     update_some(module, |_| true, change)
 }
@@ -199,25 +207,6 @@ pub fn gradients_params<M: Module>(
     let stranger = visitor.gradients.into_keys().next();
     assert!(stranger.is_none(), "there is a gradient for {stranger:?}, but the module has no such parameter");
     visitor.out
-}
-
-/// Where a visitor is in a module.
-#[derive(Default)]
-pub(crate) struct Path(Vec<Option<String>>);
-
-impl Path {
-    pub fn enter(&mut self, name: &str, container: &str) {
-        // The variant of an enum is a matter of the code, not of the network.
-        self.0.push((!container.starts_with("Enum:")).then(|| name.to_string()));
-    }
-
-    pub fn exit(&mut self) {
-        self.0.pop();
-    }
-
-    pub fn name(&self) -> String {
-        self.0.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(".")
-    }
 }
 
 /// The values of a tensor, without a copy where nothing else holds them.

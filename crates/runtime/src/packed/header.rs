@@ -7,7 +7,7 @@ use safetensors::SafeTensorError;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::PackedError;
+use super::error::PackedError;
 
 /// Longest header that the `safetensors` crate reads.
 const MAX_HEADER: u64 = 100_000_000;
