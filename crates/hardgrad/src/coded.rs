@@ -1,8 +1,9 @@
 //! Tensors of grid values, held as one byte each.
 //!
-//! The activations of a quantised network take at most 256 values. Between an activation quantiser and the layers that read
-//! it they need a quarter of the memory of floats, and a quarter of the time to be written and read. [`Activation`] is what
-//! layers take and give: a float tensor, or such codes; a float tensor converts into it by itself.
+//! The activations of a quantised network take at most 256 values. Between an activation quantiser and the layers that
+//! read it they need a quarter of the memory of floats, and a quarter of the time to be written and read.
+//! [`Activation`] is what layers take and give: a float tensor, or such codes; a float tensor converts into it by
+//! itself.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use burn::tensor::Tensor;
 use hardgrad_kernels::coded::{Coded, decode, encode};
 use hardgrad_kernels::quantized::CodedInput;
 use hardgrad_kernels::reduce::all_finite;
+use hardgrad_runtime::Pixels;
 
 use crate::custom_gradient::{AnyRank, node};
 use crate::flex::{on_flex, tensor, values};
@@ -17,8 +19,8 @@ use crate::quantize::Grid;
 
 /// Values on a grid with one scale, one byte each: value = (code + lowest) scale.
 ///
-/// It has a place on the gradient tape like any tensor; its gradient is an ordinary float tensor of its shape. Where a value was
-/// not finite before it became a code, the scale is not a number, so that what reads the codes shows it.
+/// It has a place on the gradient tape like any tensor; its gradient is an ordinary float tensor of its shape. Where a
+/// value was not finite before it became a code, the scale is not a number, so that what reads the codes shows it.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -43,6 +45,24 @@ pub struct CodedTensor<const D: usize> {
 }
 
 impl<const D: usize> CodedTensor<D> {
+    /// The pixels of images as they are: value = (byte - zero_point) scale. Plain; nothing is copied.
+    ///
+    /// ```
+    /// use hardgrad::coded::CodedTensor;
+    /// use hardgrad::runtime::Pixels;
+    ///
+    /// let images = CodedTensor::from_bytes(vec![0, 70, 71, 255], [1, 1, 2, 2], Pixels { scale: 0.5, zero_point: 70 });
+    /// assert_eq!(images.decode().into_data().try_into_vec::<f32>().unwrap(), [-35.0, 0.0, 0.5, 92.5]);
+    /// ```
+    ///
+    /// # Panics
+    /// If there are not as many bytes as values of that shape.
+    pub fn from_bytes(bytes: Vec<u8>, dims: [usize; D], pixels: Pixels) -> Self {
+        assert_eq!(bytes.len(), dims.iter().product::<usize>(), "pixels of shape {dims:?}");
+        let (lowest, span, scale) = (-i32::from(pixels.zero_point), i32::from(u8::MAX), pixels.scale);
+        Self { codes: Arc::new(bytes), dims, lowest, span, scale, place: tensor(vec![0.0], [1; D]) }
+    }
+
     /// Codes as a function of `inputs`, on whose tape it is put; `vjp` gets the gradient of the values.
     pub(crate) fn new<const N: usize>(
         inputs: [AnyRank; N],
@@ -75,6 +95,12 @@ impl<const D: usize> CodedTensor<D> {
     /// True on a gradient tape.
     pub fn is_autodiff(&self) -> bool {
         self.place.is_autodiff()
+    }
+
+    /// Whether the codes are those of this grid.
+    pub(crate) fn is_on(&self, grid: &Grid) -> bool {
+        let same_scale = matches!(grid.scale[..], [scale] if scale.to_bits() == self.scale.to_bits());
+        same_scale && grid.lowest == [self.lowest] && grid.span == self.span && grid.spacing == 1
     }
 
     /// The values as floats, with the same gradient.
@@ -188,6 +214,13 @@ impl<const D: usize> Activation<D> {
         }
     }
 
+    /// The same values as one row an item, `[batch, all the rest]`.
+    pub fn flatten(self) -> Activation<2> {
+        let dims = self.dims();
+        let rest = dims[1..].iter().product();
+        self.reshape([dims[0], rest])
+    }
+
     /// Where the fused kernels can run on it.
     pub(crate) fn on_flex(&self) -> bool {
         match self {
@@ -201,6 +234,54 @@ impl<const D: usize> Activation<D> {
         match self {
             Self::Float(tensor) => tensor.clone().into(),
             Self::Coded(coded) => coded.place(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::quantize::{QuantizerConfig, RangeMethod};
+
+    const PIXELS: Pixels = Pixels { scale: 0.0137, zero_point: 71 };
+
+    #[test]
+    fn bytes_are_plain_and_on_the_grid_of_the_fixed_range() {
+        let images = CodedTensor::from_bytes(vec![0, 255, 71, 70], [2, 1, 1, 2], PIXELS);
+        assert!(!images.is_autodiff());
+        let fixed = QuantizerConfig {
+            range: RangeMethod::Fixed,
+            fixed_scale: PIXELS.scale,
+            fixed_zero_point: i32::from(PIXELS.zero_point),
+            ..QuantizerConfig::activations(8)
+        };
+        let quantizer = |config: &QuantizerConfig| config.init(&Device::flex()).unwrap();
+        assert!(quantizer(&fixed).keeps(&images));
+        for other in [
+            QuantizerConfig { fixed_zero_point: 70, ..fixed.clone() },
+            QuantizerConfig { fixed_scale: 0.0138, ..fixed.clone() },
+            QuantizerConfig { bits: 7, ..fixed.clone() },
+            QuantizerConfig::activations(8),
+        ] {
+            assert!(!quantizer(&other).keeps(&images), "{other:?}");
+        }
+        assert_eq!(Activation::from(images).flatten().dims(), [2, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_survive_the_way_to_floats_and_back(
+            bytes in proptest::collection::vec(any::<u8>(), 1..300), zero_point: u8, scale in 1e-3f32..10.0,
+        ) {
+            let len = bytes.len();
+            let coded = CodedTensor::from_bytes(bytes.clone(), [len], Pixels { scale, zero_point });
+            let grid = Grid::new(8, crate::quantize::Levels::new(8, false, false), i32::from(zero_point), vec![scale]);
+            prop_assert!(coded.is_on(&grid));
+            let Activation::Coded(again) = Activation::on_grid(coded.decode(), &grid) else { panic!("not codes") };
+            prop_assert_eq!(again.coded().codes, bytes.as_slice());
         }
     }
 }

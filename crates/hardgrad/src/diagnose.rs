@@ -36,7 +36,7 @@ pub fn weight_codes<const D: usize>(name: &str, weight: &Param<Tensor<D>>) -> Op
     let quantizer = weight.reparameterization::<Quantizer>().filter(|quantizer| quantizer.is_active())?;
     let latent = weight.base();
     let grid = quantizer.grid(&latent);
-    let channels = weight_channels(&latent.dims(), grid.scale.len());
+    let channels = quantizer.channels(&latent.dims(), grid.scale.len());
     let hard = values(&weight.val());
     let scale = |index: usize| grid.scale[channel(index, channels)];
     let codes = hard.iter().enumerate().map(|(index, value)| (value / scale(index)).round() as i32);
@@ -91,9 +91,9 @@ pub struct Vanishing {
 /// assert_eq!((vanished.channels, vanished.of), (3, 3));
 /// ```
 pub fn vanishing<const D: usize>(name: &str, weight: &Param<Tensor<D>>) -> Option<Vanishing> {
-    weight.reparameterization::<Quantizer>().filter(|quantizer| quantizer.is_active())?;
+    let quantizer = weight.reparameterization::<Quantizer>().filter(|quantizer| quantizer.is_active())?;
     let (latent, hard) = (weight.base(), weight.val());
-    let channels = Channels::along(&latent.dims(), output_axis(D));
+    let channels = Channels::along(&latent.dims(), quantizer.output_axis()?);
     let largest = |x: &[f32]| {
         let mut largest = vec![0.0f32; channels.channels];
         for (index, value) in x.iter().enumerate() {
@@ -153,19 +153,6 @@ pub fn entropy(codes: &[i32]) -> f64 {
     let shares = sorted.chunk_by(|a, b| a == b).map(|equal| equal.len() as f64 / count);
     // Plus 0: no negative zero.
     -shares.map(|share| share * share.log2()).sum::<f64>() + 0.0
-}
-
-/// How `scales` scales are shared by a weight: one for all, or one an output channel.
-fn weight_channels(dims: &[usize], scales: usize) -> Channels {
-    match scales {
-        1 => Channels::one(dims.iter().product()),
-        _ => Channels::along(dims, output_axis(dims.len())),
-    }
-}
-
-/// Where the output channels of a weight of this rank are.
-fn output_axis(rank: usize) -> usize {
-    if rank == 2 { 1 } else { 0 }
 }
 
 fn channel(index: usize, channels: Channels) -> usize {

@@ -15,11 +15,13 @@
 //! - [`settings`]: numbers behind a method's name.
 //! - [`composed`]: the same operators as compositions of Burn's own, for devices without fused kernels.
 //! - [`diagnose`]: codes of quantised weights, clipped values, entropy.
-//! - [`layers`]: convolution, linear and batch norm whose evaluation is bit for bit that of the packed model.
+//! - [`layers`]: layers whose evaluation is bit for bit that of the packed model.
+//! - [`network`]: a network made from its description, quantised by rules, trained, packed.
+//! - [`packing`]: layers put together to a packed model; [`runtime`] runs it.
 //! - [`coded`]: activations on a grid, held as one byte each.
 //! - [`profile`]: where the time of a training step goes.
 //! - [`optim`]: SGD, Adam and AdamW in place, gradient clipping.
-//! - [`parameters`]: names, values and gradients of a module's parameters, in a fixed order.
+//! - [`parameters`]: names, roles, values and gradients of a module's parameters, in a fixed order.
 //!
 //! ```
 //! use burn::tensor::{Device, Tensor};
@@ -42,8 +44,10 @@ mod flex;
 pub mod graph;
 pub mod layers;
 pub mod mask;
+pub mod network;
 pub mod ops;
 pub mod optim;
+pub mod packing;
 pub mod parameters;
 pub mod profile;
 pub mod quantize;
@@ -54,4 +58,5 @@ pub mod surrogate;
 pub mod theory;
 pub mod zeroth_order;
 
+pub use hardgrad_runtime as runtime;
 pub use surrogate::Surrogate;

@@ -13,6 +13,7 @@ use hardgrad::coded::Activation;
 use hardgrad::layers::{BatchNormConfig, QuantConv2dConfig, QuantLinearConfig, QuantRelu};
 use hardgrad::ops::{self, Conv2dOptions, LearnedStep};
 use hardgrad::quantize::{QuantizerConfig, RangeMethod, StepClock};
+use hardgrad::random::Random;
 use hardgrad::{composed, parameters};
 use proptest::prelude::*;
 
@@ -308,7 +309,7 @@ proptest! {
             flat(ops::max_pool2d(shaped(&leaves[0], dims, form, &leaves[1]), kernel, stride).values())
         });
         compare(&values, None, 1e-5, |leaves| {
-            flat(ops::avg_pool2d(shaped(&leaves[0], dims, form, &leaves[1]), kernel, stride))
+            flat(ops::avg_pool2d(shaped(&leaves[0], dims, form, &leaves[1]), kernel, stride).values())
         });
     }
 
@@ -348,12 +349,12 @@ proptest! {
         let range = if learned_weights { RangeMethod::Lsq } else { RangeMethod::MinMax };
         let weights = QuantizerConfig { range, ..QuantizerConfig::weights(4) };
         let activations = QuantizerConfig { signed, ..QuantizerConfig::activations(4) };
-        let options = Conv2dOptions { stride, padding, groups, ..Conv2dOptions::default() };
+        let random = Random::new(0, 0, 0);
         let channels = [groups * inputs, groups * outputs];
-        let layer = QuantConv2dConfig { options, bias: true, ..QuantConv2dConfig::new(channels, [3, 3]) };
-        let layer = drawn(layer.init(&device)).quantize(Some(&weights), Some(&activations), &clock).unwrap();
+        let layer = QuantConv2dConfig::new(channels, [3, 3]).with_stride(stride).with_padding(padding).with_groups(groups);
+        let layer = drawn(layer.with_bias(true).init(&random, &device)).quantize(Some(&weights), Some(&activations), &clock).unwrap();
         layer_agrees(layer, [batch, channels[0], size[0], size[1]], |layer, x| flat(layer.forward(x)));
-        let layer = drawn(QuantLinearConfig::new(7 * inputs, 5 * outputs).init(&device));
+        let layer = drawn(QuantLinearConfig::new(7 * inputs, 5 * outputs).init(&random, &device));
         let layer = layer.quantize(Some(&weights), Some(&activations), &clock).unwrap();
         layer_agrees(layer, [batch, size[0], 7 * inputs], |layer, x| flat(layer.forward(x)));
     }

@@ -6,20 +6,21 @@ use burn::module::Module;
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
 use drawn::drawn;
+use hardgrad::coded::{Activation, CodedTensor};
 use hardgrad::layers::{
-    BatchNorm, BatchNormConfig, PackError, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig,
+    BatchNorm, BatchNormConfig, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig, QuantRelu,
 };
-use hardgrad::ops::{Conv2dOptions, avg_pool2d, max_pool2d};
-use hardgrad::quantize::{QuantizeError, Quantizer, QuantizerConfig, RangeMethod, Role, StepClock};
-use hardgrad_kernels::images::PixelScale;
-use hardgrad_kernels::random::Random;
-use hardgrad_runtime::{Input, InputQuantizer, Layer, LayerKind, PackedModel, first_difference};
+use hardgrad::ops::{avg_pool2d, max_pool2d};
+use hardgrad::packing::Packer;
+use hardgrad::quantize::{QuantizeError, QuantizerConfig, RangeMethod, Role, StepClock};
+use hardgrad::random::Random;
+use hardgrad::runtime::{PackedModel, Pixels, first_difference, ops};
 
 const SIZE: usize = 9;
 const CLASSES: usize = 5;
 /// Combinations of bits, methods, channels and zero points that go together.
 const POSSIBLE: usize = 114;
-const PIXELS: PixelScale = PixelScale { scale: 0.0137, zero_point: 71 };
+const PIXELS: Pixels = Pixels { scale: 0.0137, zero_point: 71 };
 
 #[derive(Module, Debug)]
 struct Net {
@@ -31,14 +32,12 @@ struct Net {
 
 impl Net {
     fn new(weights: &QuantizerConfig, activations: &QuantizerConfig, device: &Device) -> Self {
-        let clock = StepClock::default();
+        let (clock, random) = (StepClock::default(), Random::new(0, 0, 0));
         let image = image_quantizer();
-        let options = Conv2dOptions { padding: [1, 2], stride: [1, 2], ..Conv2dOptions::default() };
-        let first = QuantConv2dConfig { options, ..QuantConv2dConfig::new([1, 6], [3, 3]) };
-        let grouped = Conv2dOptions { groups: 2, ..Conv2dOptions::default() };
-        let second = QuantConv2dConfig { options: grouped, bias: true, ..QuantConv2dConfig::new([6, 4], [3, 2]) };
-        let [first, second] = [first, second].map(|config| drawn(config.init(device)));
-        let output = drawn(QuantLinearConfig::new(4, CLASSES).init(device));
+        let first = QuantConv2dConfig::new([1, 6], [3, 3]).with_padding([1, 2]).with_stride([1, 2]);
+        let second = QuantConv2dConfig::new([6, 4], [3, 2]).with_groups(2).with_bias(true);
+        let [first, second] = [first, second].map(|config| drawn(config.init(&random, device)));
+        let output = drawn(QuantLinearConfig::new(4, CLASSES).init(&random, device));
         Self {
             first: first.quantize(Some(weights), Some(&image), &clock).unwrap(),
             norm: BatchNormConfig::new(6).init(device),
@@ -47,12 +46,11 @@ impl Net {
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, x: impl Into<Activation<4>>) -> Tensor<2> {
         let x = relu(max_pool2d(self.norm.forward(self.first.forward(x)), [2, 2], [2, 2]).values());
         let x = self.second.forward(x);
         let [_, _, height, width] = x.dims();
-        let x = avg_pool2d(x, [height, width], [1, 1]);
-        self.output.forward(x.flatten(1, 3))
+        self.output.forward(avg_pool2d(x, [height, width], [1, 1]).flatten())
     }
 
     fn calibrate(&mut self, x: Tensor<4>) -> Result<(), QuantizeError> {
@@ -60,26 +58,29 @@ impl Net {
         self.second.calibrate(&x)?;
         let x = self.second.forward(x);
         let [_, _, height, width] = x.dims();
-        self.output.calibrate::<2>(&avg_pool2d(x, [height, width], [1, 1]).flatten(1, 3))
+        self.output.calibrate(&avg_pool2d(x, [height, width], [1, 1]).flatten().values())
     }
 
     fn pack(&self) -> PackedModel {
-        let layer = |name: &str, kind| Layer { name: name.to_string(), kind };
-        let image = self.first.input_quantizer.as_ref().unwrap();
-        let input = image.pixel_input("first", [1, SIZE, SIZE]).unwrap();
-        let second = self.second.pack("second", None).unwrap();
-        let layers = vec![
-            layer("first", self.first.pack("first", Some(&input)).unwrap()),
-            layer("norm", self.norm.pack()),
-            layer("pool", LayerKind::MaxPool2d { kernel: [2, 2], stride: [2, 2] }),
-            layer("relu", LayerKind::Relu),
-            layer("second", second),
-            layer("mean", LayerKind::AvgPool2d { kernel: [2, 2], stride: [1, 1] }),
-            layer("flatten", LayerKind::Flatten),
-            layer("output", self.output.pack("output", None).unwrap()),
-        ];
-        PackedModel::new(input, (0..CLASSES).map(|class| class.to_string()).collect(), layers).unwrap()
+        let mut packer = Packer::new([1, SIZE, SIZE], PIXELS);
+        let x = self.first.pack("first", &packer.input(), &mut packer).unwrap();
+        let x = self.norm.pack("norm", &x, &mut packer).unwrap();
+        let x = packer.op("pool", pool(), &[&x]);
+        let x = packer.op("relu", ops::Relu {}, &[&x]);
+        let x = self.second.pack("second", &x, &mut packer).unwrap();
+        let x = packer.op("mean", ops::AvgPool2d::new([2, 2]), &[&x]);
+        let x = packer.op("flatten", ops::Flatten {}, &[&x]);
+        let x = self.output.pack("output", &x, &mut packer).unwrap();
+        packer.finish(&x, class_names(CLASSES)).unwrap()
     }
+}
+
+fn pool() -> ops::MaxPool2d {
+    ops::MaxPool2d::new([2, 2])
+}
+
+fn class_names(count: usize) -> Vec<String> {
+    (0..count).map(|class| class.to_string()).collect()
 }
 
 /// Takes the pixels of the images as they are.
@@ -97,9 +98,18 @@ fn images(count: usize, seed: u64) -> Vec<u8> {
     (0..count * SIZE * SIZE).map(|i| random.below(i as u64, 256) as u8).collect()
 }
 
+fn coded(pixels: &[u8]) -> CodedTensor<4> {
+    CodedTensor::from_bytes(pixels.to_vec(), [pixels.len() / (SIZE * SIZE), 1, SIZE, SIZE], PIXELS)
+}
+
 fn inputs(pixels: &[u8], device: &Device) -> Tensor<4> {
-    let values: Vec<f32> = pixels.iter().map(|&pixel| PIXELS.apply(pixel)).collect();
+    let value = |pixel: &u8| (f32::from(*pixel) - f32::from(PIXELS.zero_point)) * PIXELS.scale;
+    let values: Vec<f32> = pixels.iter().map(value).collect();
     Tensor::from_data(TensorData::new(values, [pixels.len() / (SIZE * SIZE), 1, SIZE, SIZE]), device)
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.inner().into_data().try_into_vec().unwrap()
 }
 
 /// Trains a little (so that statistics and ranges move), packs, and compares all outputs.
@@ -121,14 +131,20 @@ fn check(weights: &QuantizerConfig, activations: &QuantizerConfig) {
         });
     }
     let pixels = images(64, 2);
-    let trained: Vec<f32> = net.valid().forward(inputs(&pixels, &Device::flex())).into_data().try_into_vec().unwrap();
-    let bytes = net.pack().to_bytes().unwrap();
-    let packed = PackedModel::from_bytes(&bytes).unwrap().plan().unwrap().logits(&pixels).unwrap();
-    let comparison = first_difference(&trained, &packed, CLASSES);
+    let trained = floats(net.valid().forward(inputs(&pixels, &Device::flex())));
+    // Pixels that come as bytes are the same pixels.
+    assert_eq!(trained, floats(net.valid().forward(coded(&pixels))));
+    let comparison = first_difference(&trained, &packed_logits(&net.pack(), &pixels), CLASSES);
     assert!(comparison.is_identical(), "{weights:?} {activations:?}: {comparison:?}");
     let varied = trained.chunks(CLASSES).any(|row| row != &trained[..CLASSES]);
     // So few levels may leave nothing; elsewhere the images must make a difference.
     assert!(varied || weights.bits < 3 || activations.bits < 3, "{weights:?} {activations:?}: all outputs are equal");
+}
+
+/// The logits of a model that has been a file.
+fn packed_logits(model: &PackedModel, pixels: &[u8]) -> Vec<f32> {
+    let bytes = model.to_bytes().unwrap();
+    PackedModel::from_bytes(&bytes).unwrap().plan().unwrap().logits(pixels).unwrap()
 }
 
 #[test]
@@ -173,74 +189,94 @@ fn training_and_evaluation_forward_passes_are_the_same_function() {
     // Without batch norm, whose training form differs on purpose.
     let device = Device::flex().autodiff();
     let clock = StepClock::default();
-    let layer = drawn(QuantConv2dConfig::new([1, 4], [3, 3]).init(&device));
+    let layer = drawn(QuantConv2dConfig::new([1, 4], [3, 3]).init(&Random::new(0, 0, 0), &device));
     let layer =
         layer.quantize(Some(&QuantizerConfig::weights(4)), Some(&QuantizerConfig::activations(4)), &clock).unwrap();
     let x = inputs(&images(5, 3), &Device::flex());
-    let floats = |y: Tensor<4>| y.inner().into_data().try_into_vec::<f32>().unwrap();
     let training = floats(layer.forward(Tensor::from_inner(x.clone())));
     assert_eq!(training, floats(layer.valid().forward(x)));
 }
 
-#[test]
-fn layers_without_a_packed_form_say_why() {
-    let device = Device::flex();
-    let clock = StepClock::default();
-    let linear = || drawn(QuantLinearConfig::new(3, 2).init(&device));
-    let (weights, activations) = (QuantizerConfig::weights(4), QuantizerConfig::activations(4));
-    let error = linear().pack("hidden.0", None).unwrap_err().to_string();
-    assert!(error.contains("hidden.0") && error.contains("weight is not quantised"), "{error}");
-    let half = linear().quantize(Some(&weights), None, &clock).unwrap();
-    assert!(half.pack("x", None).unwrap_err().to_string().contains("input is not quantised"));
-    let seen = QuantizerConfig { range: RangeMethod::MinMax, ..activations.clone() };
-    let unseen = linear().quantize(Some(&weights), Some(&seen), &clock).unwrap();
-    assert_eq!(unseen.pack("x", None).unwrap_err(), PackError::Unset { layer: "x".into() });
-    // The quantiser of a weight is not one of activations.
-    let mut swapped = linear().quantize(Some(&weights), None, &clock).unwrap();
-    swapped.input_quantizer = swapped.weight.reparameterization::<Quantizer>().cloned();
-    assert_eq!(swapped.pack("x", None).unwrap_err(), PackError::WeightQuantizer { layer: "x".into() });
-    let late = QuantizerConfig { delay: 3, ..weights };
-    let waiting = linear().quantize(Some(&late), Some(&activations), &clock).unwrap();
-    assert!(waiting.pack("x", None).unwrap_err().to_string().contains("delay"));
-    clock.set(3);
-    assert!(waiting.pack("x", None).is_ok());
+/// Two convolutions with a shortcut, quantised behind each ReLU: batch norm, addition, ReLU and quantiser are one
+/// operator here, and four nodes in the packed model.
+#[derive(Module, Debug)]
+struct Residual {
+    convolutions: Vec<QuantConv2d>,
+    norms: Vec<BatchNorm>,
+    relus: Vec<QuantRelu>,
+    output: QuantLinear,
+}
+
+impl Residual {
+    fn new(weights: Option<&QuantizerConfig>, activations: Option<&QuantizerConfig>) -> Self {
+        let (clock, device) = (StepClock::default(), Device::flex());
+        let random = |place| Random::new(3, place, 0);
+        let convolution = |place, channels| {
+            let layer = QuantConv2dConfig::new(channels, [3, 3]).with_padding([1, 1]).init(&random(place), &device);
+            layer.quantize(weights, None, &clock).unwrap()
+        };
+        let relu = || match activations {
+            Some(config) => QuantRelu::new().quantize(config, &clock, &device).unwrap(),
+            None => QuantRelu::new(),
+        };
+        let output = QuantLinearConfig::new(4 * (SIZE / 2) * (SIZE / 2), CLASSES).init(&random(2), &device);
+        Self {
+            convolutions: vec![convolution(0, [1, 4]), convolution(1, [4, 4])],
+            norms: vec![BatchNormConfig::new(4).init(&device), BatchNormConfig::new(4).init(&device)],
+            relus: vec![relu(), relu()],
+            output: output.quantize(weights, None, &clock).unwrap(),
+        }
+        .trained()
+    }
+
+    /// With statistics, factors and shifts as after some training.
+    fn trained(self) -> Self {
+        hardgrad::parameters::update_some(
+            self,
+            |name| name.starts_with("norms."),
+            |name, _, values| {
+                let first = match name.rsplit('.').next() {
+                    Some("gamma") => 1.2,
+                    Some("running_variance") => 0.6,
+                    _ => -0.1,
+                };
+                values.iter_mut().enumerate().for_each(|(place, value)| *value = first + 0.1 * place as f32);
+            },
+        )
+    }
+
+    fn forward(&self, x: CodedTensor<4>) -> Tensor<2> {
+        let x = self.norms[0].forward_relu(self.convolutions[0].forward(x), None, &self.relus[0]);
+        let x = self.norms[1].forward_relu(self.convolutions[1].forward(x.clone()), Some(x), &self.relus[1]);
+        self.output.forward(max_pool2d(x, [2, 2], [2, 2]).flatten())
+    }
+
+    fn pack(&self) -> PackedModel {
+        let mut packer = Packer::new([1, SIZE, SIZE], PIXELS);
+        let x = self.convolutions[0].pack("conv1", &packer.input(), &mut packer).unwrap();
+        let x = self.norms[0].pack("norm1", &x, &mut packer).unwrap();
+        let shortcut = self.relus[0].pack("relu1", &x, &mut packer).unwrap();
+        let x = self.convolutions[1].pack("conv2", &shortcut, &mut packer).unwrap();
+        let x = self.norms[1].pack("norm2", &x, &mut packer).unwrap();
+        let x = packer.op("add", ops::Add {}, &[&x, &shortcut]);
+        let x = self.relus[1].pack("relu2", &x, &mut packer).unwrap();
+        let x = packer.op("pool", pool(), &[&x]);
+        let x = packer.op("flatten", ops::Flatten {}, &[&x]);
+        let x = self.output.pack("output", &x, &mut packer).unwrap();
+        packer.finish(&x, class_names(CLASSES)).unwrap()
+    }
 }
 
 #[test]
-fn a_first_layer_reads_the_pixels_it_was_trained_with_or_is_refused() {
-    let device = Device::flex();
-    let clock = StepClock::default();
-    let layer = |input: &QuantizerConfig| {
-        let layer = drawn(QuantLinearConfig::new(SIZE * SIZE, 2).init(&device));
-        layer.quantize(Some(&QuantizerConfig::weights(4)), Some(input), &clock).unwrap()
-    };
-    let right = Input { channels: 1, height: SIZE, width: SIZE, scale: PIXELS.scale, zero_point: PIXELS.zero_point };
-    let first = layer(&image_quantizer());
-    let own = first.input_quantizer.as_ref().unwrap().pixel_input("first", [1, SIZE, SIZE]).unwrap();
-    assert_eq!(own, right);
-    let LayerKind::Linear { input, .. } = first.pack("first", Some(&right)).unwrap() else { panic!("a linear layer") };
-    assert_eq!(input, InputQuantizer::Pixels);
-    let next = f32::from_bits(PIXELS.scale.to_bits() + 1);
-    for other in [Input { scale: next, ..right.clone() }, Input { zero_point: PIXELS.zero_point - 1, ..right.clone() }]
-    {
-        let error = first.pack("first", Some(&other)).unwrap_err();
-        assert!(matches!(error, PackError::OtherPixels { .. }), "{error}");
-        let error = error.to_string();
-        assert!(error.contains("first") && error.contains("0.0137") && error.contains("71"), "{error}");
-        assert!(error.contains("pixel_input"), "{error}");
-    }
-    let unfit = [
-        QuantizerConfig::activations(4),
-        QuantizerConfig { range: RangeMethod::Dorefa, ..QuantizerConfig::activations(8) },
-        QuantizerConfig { signed: true, fixed_zero_point: 0, ..image_quantizer() },
-    ];
-    for config in unfit {
-        let fits = config.signed;
-        let found = layer(&config).pack("first", Some(&right));
-        match found.unwrap_err() {
-            // Signed codes without a zero point are those of pixels whose 128 is 0.
-            PackError::OtherPixels { zero_point, .. } => assert!(fits && zero_point == 128),
-            error => assert!(!fits && matches!(error, PackError::NotPixels { .. }), "{error}"),
-        }
+fn fused_chains_are_the_nodes_that_they_stand_for_in_codes_and_in_floats() {
+    let pixels = images(64, 4);
+    for (weight_bits, activation_bits) in [(Some(2), Some(2)), (Some(4), Some(8)), (None, Some(4)), (None, None)] {
+        let weights = weight_bits.map(QuantizerConfig::weights);
+        let activations = activation_bits.map(QuantizerConfig::activations);
+        let net = Residual::new(weights.as_ref(), activations.as_ref());
+        let evaluated = floats(net.forward(coded(&pixels)));
+        let comparison = first_difference(&evaluated, &packed_logits(&net.pack(), &pixels), CLASSES);
+        assert!(comparison.is_identical(), "{weight_bits:?} {activation_bits:?}: {comparison:?}");
+        assert!(evaluated.chunks(CLASSES).any(|row| row != &evaluated[..CLASSES]), "all outputs are equal");
     }
 }

@@ -12,6 +12,7 @@ use hardgrad::layers::{BatchNormConfig, QuantConv2dConfig, QuantLinear, QuantLin
 use hardgrad::quantize::{
     Grid, QuantizeError, QuantizeWeights, Quantizer, QuantizerConfig, RangeMethod, Role, StepClock,
 };
+use hardgrad::random::Random;
 use hardgrad::{ops, parameters};
 
 const WEIGHTS: [f32; 6] = [1.0, -0.5, 0.0, -0.2, 0.5, -0.7];
@@ -258,14 +259,17 @@ fn weights_that_cannot_be_quantised_are_named() {
 fn layers_keep_the_quantisers_they_have() {
     let (device, clock) = (Device::flex(), StepClock::default());
     let (weights, activations) = (QuantizerConfig::weights(4), QuantizerConfig::activations(4));
-    let layer = QuantLinearConfig::new(3, 2).init(&device).quantize(None, Some(&activations), &clock).unwrap();
+    let layer = QuantLinearConfig::new(3, 2)
+        .init(&Random::new(0, 0, 0), &device)
+        .quantize(None, Some(&activations), &clock)
+        .unwrap();
     let layer = layer.quantize(Some(&weights), None, &clock).unwrap();
     assert!(layer.input_quantizer.is_some() && layer.weight.reparameterization::<Quantizer>().is_some());
     let again = layer.clone().quantize(None, Some(&activations), &clock).unwrap_err();
     assert_eq!(again, QuantizeError::ActivationTaken);
     let again = layer.quantize(Some(&weights), None, &clock).unwrap_err();
     assert_eq!(again, QuantizeError::WeightTaken { name: "weight".into() });
-    let convolution = QuantConv2dConfig::new([1, 2], [3, 3]).init(&device);
+    let convolution = QuantConv2dConfig::new([1, 2], [3, 3]).init(&Random::new(0, 0, 0), &device);
     let convolution = convolution.quantize(Some(&weights), Some(&activations), &clock).unwrap();
     assert!(convolution.quantize(None, Some(&activations), &clock).is_err());
     let relu = QuantRelu::new().quantize(&activations, &clock, &device).unwrap();
@@ -320,7 +324,7 @@ fn a_sample_that_says_nothing_is_refused_and_leaves_the_range() {
     let broken: Tensor<2> = nan.reshape([2, 1]);
     assert_eq!(norm.calibrate(&broken).unwrap_err(), SampleNotFinite);
     assert_eq!(norm.folded(), before);
-    let mut layer = QuantLinearConfig::new(2, 2).init(&device);
+    let mut layer = QuantLinearConfig::new(2, 2).init(&Random::new(0, 0, 0), &device);
     assert_eq!(layer.calibrate(&zeros), Ok(()), "there is nothing to calibrate");
     layer = layer.quantize(None, Some(&QuantizerConfig::activations(4)), &StepClock::default()).unwrap();
     assert_eq!(layer.calibrate(&zeros), Err(SampleWithoutRange));
@@ -337,7 +341,7 @@ impl Delayed {
         let device = Device::flex().autodiff();
         let weights = QuantizerConfig { delay: 3, ..QuantizerConfig::weights(2) };
         let activations = QuantizerConfig { delay: 3, ..QuantizerConfig::activations(2) };
-        let hidden = drawn(QuantLinearConfig::new(3, 2).init(&device));
+        let hidden = drawn(QuantLinearConfig::new(3, 2).init(&Random::new(0, 0, 0), &device));
         Self {
             hidden: hidden.quantize(Some(&weights), None, clock).unwrap(),
             relu: QuantRelu::new().quantize(&activations, clock, &device).unwrap(),

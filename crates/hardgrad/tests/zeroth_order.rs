@@ -13,6 +13,7 @@ use hardgrad::Surrogate;
 use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantLinear, QuantLinearConfig};
 use hardgrad::parameters;
 use hardgrad::quantize::{QuantizeWeights, QuantizerConfig, RangeMethod, StepClock};
+use hardgrad::random::Random;
 use hardgrad::zeroth_order::{
     Adaptive, Combination, Direction, Fogzo, GradientConfig, GradientMethod, Guidance, Measured, MethodName, Mix,
     Moment, Noise, Perturbed, Smoothing, ZerothOrderError, fogzo, quantized,
@@ -266,7 +267,7 @@ impl Net {
         let device = Device::flex().autodiff();
         let weights = |bits, range| QuantizerConfig { delay, range, ..QuantizerConfig::weights(bits) };
         let layer = |bits, range| {
-            let layer = drawn(QuantLinearConfig::new(6, 6).init(&device));
+            let layer = drawn(QuantLinearConfig::new(6, 6).init(&Random::new(0, 0, 0), &device));
             layer.quantize(Some(&weights(bits, range)), Some(&QuantizerConfig::activations(4)), clock).unwrap()
         };
         Self {

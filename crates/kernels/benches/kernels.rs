@@ -11,6 +11,7 @@ use hardgrad_kernels::geometry::{Conv2dShape, Pool2dShape};
 use hardgrad_kernels::linear::{linear, linear_input_gradient, linear_weight_gradient};
 use hardgrad_kernels::lsq::lsq_backward;
 use hardgrad_kernels::optimizer::{Adam, Sgd, WeightDecay};
+use hardgrad_kernels::ordered::batch;
 use hardgrad_kernels::random::Random;
 use hardgrad_kernels::relu_quantize::ReluQuantizer;
 use hardgrad_kernels::{batch_norm, batch_norm_relu, gelu, layer_norm, memory, pooling};
@@ -70,6 +71,13 @@ fn conv2d_forward(bencher: Bencher<'_, '_>, layer: Layer) {
 }
 
 #[divan::bench(args = LAYERS)]
+fn conv2d_ordered(bencher: Bencher<'_, '_>, layer: Layer) {
+    let shape = layer.shape();
+    let (x, weight) = (normal(BATCH * shape.input_len(), 0), normal(shape.weight_len(), 1));
+    bencher.bench(|| batch::conv2d(&x, &weight, None, &shape));
+}
+
+#[divan::bench(args = LAYERS)]
 fn conv2d_gradients(bencher: Bencher<'_, '_>, layer: Layer) {
     let shape = layer.shape();
     let (x, weight) = (normal(BATCH * shape.input_len(), 0), normal(shape.weight_len(), 1));
@@ -86,6 +94,13 @@ fn linear_forward(bencher: Bencher<'_, '_>, sizes: [usize; 3]) {
     let [rows, inputs, outputs] = sizes;
     let (x, weight, bias) = (normal(rows * inputs, 0), normal(inputs * outputs, 1), normal(outputs, 2));
     bencher.bench(|| linear(&x, &weight, None, Some(&bias), sizes));
+}
+
+#[divan::bench(args = PRODUCTS)]
+fn linear_ordered(bencher: Bencher<'_, '_>, sizes: [usize; 3]) {
+    let [rows, inputs, outputs] = sizes;
+    let (x, weight, bias) = (normal(rows * inputs, 0), normal(inputs * outputs, 1), normal(outputs, 2));
+    bencher.bench(|| batch::linear(&x, &weight, Some(&bias), sizes));
 }
 
 #[divan::bench(args = PRODUCTS)]
@@ -152,6 +167,12 @@ const ATTENTION: AttentionShape = AttentionShape { batch: BATCH, tokens: 64, hea
 fn attention_forward(bencher: Bencher<'_, '_>) {
     let qkv = normal(8192 * 576, 0);
     bencher.bench(|| attention::forward(&qkv, ATTENTION));
+}
+
+#[divan::bench]
+fn attention_ordered(bencher: Bencher<'_, '_>) {
+    let qkv = normal(8192 * 576, 0);
+    bencher.bench(|| batch::attention(&qkv, ATTENTION));
 }
 
 #[divan::bench]

@@ -2,7 +2,7 @@
 //!
 //! The loops are written once over [`FloatLanes`] and compiled for each instruction set inside a function that enables it
 //! ([`for_each_level!`]). Products are added with one rounding where the processor can, so the last bits of a sum depend on
-//! the level (sums of whole numbers below 2^24 are exact at all of them).
+//! the level (sums of whole numbers below 2^24 are exact at all of them). Over [`Rounded`] they do not.
 
 /// A register of floats.
 ///
@@ -95,6 +95,64 @@ impl FloatLanes for Portable {
         for (row, new) in rows.iter_mut().take(4).enumerate() {
             *new = Self(std::array::from_fn(|lane| old[lane].0[row]));
         }
+    }
+}
+
+/// A register that rounds a product before it adds it: sums have the same bits at every level.
+#[derive(Clone, Copy)]
+pub(crate) struct Rounded<L>(L);
+
+#[allow(unsafe_code)]
+// SAFETY of all blocks: the caller promises to `L` what it promises here.
+impl<L: FloatLanes> FloatLanes for Rounded<L> {
+    const LANES: usize = L::LANES;
+    const REGISTERS: usize = L::REGISTERS;
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self(unsafe { L::splat(value) })
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        Self(unsafe { L::load(from) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_part(from: *const f32, count: usize) -> Self {
+        Self(unsafe { L::load_part(from, count) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        unsafe { self.0.store(to) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_part(self, to: *mut f32, count: usize) {
+        unsafe { self.0.store_part(to, count) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        Self(unsafe { self.0.add(a.0.multiply(b.0)) })
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(unsafe { self.0.add(other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, other: Self) -> Self {
+        Self(unsafe { self.0.multiply(other.0) })
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(rows: &mut [Self; 16]) {
+        let mut turned = rows.map(|row| row.0);
+        unsafe { L::transpose(&mut turned) }
+        *rows = turned.map(Self);
     }
 }
 

@@ -50,6 +50,16 @@ pub fn forward(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32) -> (Vec<f32
     (y.finish(), Statistics { mean: mean.finish(), inverse: inverse.finish() })
 }
 
+/// y alone into `y`, on this thread; the bits are those of [`forward`].
+///
+/// # Panics
+/// If a length does not fit.
+pub fn forward_rows(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32, y: &mut [f32]) {
+    assert_eq!(gamma.len(), beta.len());
+    assert_eq!(y.len(), rows(x, gamma) * gamma.len());
+    normalize_rows(x, gamma, beta, epsilon, y);
+}
+
 /// Gradients for the gradient G of y; `mean` and `inverse` are the [`Statistics`] of the rows.
 ///
 /// ```text
@@ -99,16 +109,33 @@ multiversion! {
         let width = gamma.len();
         let statistics = mean.iter_mut().zip(inverse);
         for ((x, y), (mean, inverse)) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).zip(statistics) {
-            *mean = sum(x) / width as f32;
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = x - *mean;
-            }
-            *inverse = 1.0 / (sum_of_products(y, y, 0.0) / width as f32 + epsilon).sqrt();
-            for ((y, gamma), beta) in y.iter_mut().zip(gamma).zip(beta) {
-                *y = *y * *inverse * gamma + beta;
-            }
+            (*mean, *inverse) = normalize_row(x, gamma, beta, epsilon, y);
         }
     }
+}
+
+multiversion! {
+    fn normalize_rows(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32, y: &mut [f32]) {
+        let width = gamma.len();
+        for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
+            normalize_row(x, gamma, beta, epsilon, y);
+        }
+    }
+}
+
+/// y of one row; gives its mean and 1 / sqrt(variance + epsilon).
+#[inline(always)]
+fn normalize_row(x: &[f32], gamma: &[f32], beta: &[f32], epsilon: f32, y: &mut [f32]) -> (f32, f32) {
+    let width = gamma.len() as f32;
+    let mean = sum(x) / width;
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = x - mean;
+    }
+    let inverse = 1.0 / (sum_of_products(y, y, 0.0) / width + epsilon).sqrt();
+    for ((y, gamma), beta) in y.iter_mut().zip(gamma).zip(beta) {
+        *y = *y * inverse * gamma + beta;
+    }
+    (mean, inverse)
 }
 
 multiversion! {
@@ -246,6 +273,17 @@ mod tests {
             })
         };
         assert!(run(1) == run(2) && run(1) == run(3));
+    }
+
+    #[test]
+    fn one_thread_gives_the_same_bits() {
+        for width in [1, 15, 67, 400] {
+            let (x, gamma, beta) = (normals(91 * width, 0), normals(width, 2), normals(width, 3));
+            let mut y = vec![9.0; x.len()];
+            forward_rows(&x, &gamma, &beta, EPSILON, &mut y);
+            let (expected, _) = forward(&x, &gamma, &beta, EPSILON);
+            assert!(y.iter().map(|y| y.to_bits()).eq(expected.into_iter().map(f32::to_bits)), "width {width}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! on the pool, and partial sums are added in the order of the pieces.
 //!
 //! The inner loops are compiled for AVX-512, AVX2 and the portable baseline, and chosen when the program runs ([`simd`]).
-//! Elementwise loops give the same bytes at every level, because Rust never contracts or reorders float operations.
+//! Elementwise loops give the same bytes at every level, because Rust never contracts or reorders float operations. The
+//! products of training use what each level has; those of [`ordered`] give the same bytes everywhere.
 
 pub mod attention;
 pub mod batch_norm;
@@ -35,7 +36,9 @@ mod math;
 pub mod matmul;
 pub mod memory;
 pub mod optimizer;
+pub mod ordered;
 pub mod pact;
+pub mod patches;
 pub mod perturbation;
 pub mod pooling;
 pub mod quantized;

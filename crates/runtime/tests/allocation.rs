@@ -31,15 +31,25 @@ fn files_that_claim_huge_sizes_allocate_no_more_than_a_megabyte_beyond_their_own
         [&length, changed.as_bytes(), &file[8 + header.len()..]].concat()
     };
     for size in ["1099511627776", "268435456", "18446744073709551615"] {
-        for field in ["channels_in", "channels_out", "groups", "inputs", "outputs", "channels", "height"] {
+        for field in ["channels", "kernel", "bits", "lowest", "outputs", "step"] {
             let from = header.find(&format!("\\\"{field}\\\":")).unwrap();
             let end = from + header[from..].find([',', '}']).unwrap();
             assert_small(&replace(&header[from..end], &format!("\\\"{field}\\\":{size}")), field);
         }
-        for field in ["kernel", "padding", "dilation"] {
-            let from = header.find(&format!("\\\"{field}\\\":[")).unwrap();
-            let end = from + header[from..].find(']').unwrap();
-            assert_small(&replace(&header[from..end], &format!("\\\"{field}\\\":[{size},{size}")), field);
+        let conv = "\\\"op\\\":\\\"conv2d\\\",";
+        for field in ["stride", "padding", "dilation", "groups"] {
+            assert_small(&replace(conv, &format!("{conv}\\\"{field}\\\":{size},")), field);
+        }
+        let pool = "\\\"op\\\":\\\"max_pool2d\\\",\\\"kernel\\\":2";
+        for op in
+            ["patches\\\",\\\"size", "linear\\\",\\\"outputs", "attention\\\",\\\"heads", "take_token\\\",\\\"index"]
+        {
+            assert_small(&replace(pool, &format!("\\\"op\\\":\\\"{op}\\\":{size}")), op);
+        }
+        for shape in
+            [format!("[{size},3,3]"), format!("[1,{size},3]"), format!("[{size}]"), format!("[{size},{size},{size}]")]
+        {
+            assert_small(&replace("\\\"shape\\\":[1,3,3]", &format!("\\\"shape\\\":{shape}")), &shape);
         }
         assert_small(&replace("\"shape\":[2]", &format!("\"shape\":[{size}]")), "a huge tensor");
         assert_small(&replace("\"shape\":[2]", &format!("\"shape\":[{size},{size},0]")), "an empty huge tensor");

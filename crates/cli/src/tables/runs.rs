@@ -6,9 +6,6 @@ use hardgrad_lab::{Evaluation, Export, Inspection, Prediction, ProofAccuracy, Re
 
 use super::{grouped, notes, percent, table};
 
-/// Class probabilities that are printed for each image.
-const BEST: usize = 3;
-
 pub fn summary(summary: &Summary) -> String {
     let rows = summary.rows.iter().map(|row| {
         vec![
@@ -73,22 +70,22 @@ pub fn export(export: &Export, out: &Path) -> String {
 
 pub fn predictions(predictions: &[Prediction]) -> String {
     let rows = predictions.iter().map(|prediction| {
-        let best = prediction.classes.iter().take(BEST);
-        let classes: Vec<String> = best.map(|(name, p)| format!("{name} {}", percent(f64::from(*p)))).collect();
+        let classes = prediction.classes.iter();
+        let classes: Vec<String> = classes.map(|(name, p)| format!("{name} {}", percent(f64::from(*p)))).collect();
         vec![prediction.image.clone(), classes.join(", ")]
     });
     table(&["image", "most likely classes"], 2, rows).to_string()
 }
 
 pub fn inspection(inspection: &Inspection) -> String {
-    let rows = inspection.layers.iter().map(|layer| {
+    let rows = inspection.nodes.iter().map(|layer| {
         let bits = |bits: Option<u32>| bits.map_or_else(|| "-".to_string(), |bits| bits.to_string());
-        let shape: Vec<String> = layer.output_shape.iter().map(usize::to_string).collect();
         vec![
             layer.name.clone(),
             layer.kind.to_string(),
+            layer.inputs.join(", "),
             layer.arithmetic.to_string(),
-            shape.join(" x "),
+            shape(&layer.output_shape),
             bits(layer.weight_bits),
             bits(layer.activation_bits),
             grouped(layer.parameters as u64),
@@ -97,8 +94,9 @@ pub fn inspection(inspection: &Inspection) -> String {
         ]
     });
     let header = [
-        "layer",
-        "kind",
+        "node",
+        "operator",
+        "reads",
         "runs in",
         "output shape",
         "weight bits",
@@ -110,7 +108,7 @@ pub fn inspection(inspection: &Inspection) -> String {
     format!(
         "{}\ntotal: {} parameters, {} bytes on disk (header {}), {} multiply-accumulates an image\nfloat32: {} bytes; \
          compression {:.2}",
-        table(&header, 3, rows),
+        table(&header, 4, rows),
         grouped(inspection.parameters as u64),
         grouped(inspection.bytes),
         grouped(inspection.header_bytes),

@@ -2,13 +2,15 @@ use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::batch_norm::{fold, statistics};
 use hardgrad_kernels::fake_quant::Channels;
-use hardgrad_runtime::LayerKind;
+use hardgrad_runtime::{Stored, ops as nodes};
 
 use super::QuantRelu;
+use super::relu::fused_relu;
 use crate::coded::Activation;
 use crate::flex::{tensor, values};
 use crate::ops::{BatchStatistics, batch_norm, batch_norm_folded, batch_norm_relu, batch_norm_relu_folded};
-use crate::quantize::{QuantizeError, sample_values};
+use crate::packing::{Edge, PackError, Packer};
+use crate::quantize::{QuantizeError, Quantizer, sample_values};
 
 /// Settings of a [`BatchNorm`].
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,16 @@ impl BatchNormConfig {
     /// epsilon 1e-5, momentum 0.1.
     pub fn new(channels: usize) -> Self {
         Self { channels, epsilon: 1e-5, momentum: 0.1 }
+    }
+
+    /// What is added to the variance.
+    pub fn with_epsilon(self, epsilon: f32) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// The share of each batch in the running statistics.
+    pub fn with_momentum(self, momentum: f32) -> Self {
+        Self { momentum, ..self }
     }
 
     /// gamma 1, beta 0, running mean 0 and variance 1.
@@ -44,7 +56,7 @@ impl BatchNormConfig {
 /// Batch normalisation whose evaluation form is the one that ships.
 ///
 /// ```text
-/// multiplier = gamma / sqrt(variance + epsilon)        offset = beta - mean multiplier        y = x multiplier + offset
+/// multiplier = gamma / sqrt(variance + epsilon)      offset = beta - mean multiplier      y = x multiplier + offset
 /// ```
 /// Inputs on an autodiff device use (and move) the statistics of the batch, plain inputs the running ones.
 /// x `[batch, channels, ...]`. Source: Ioffe and Szegedy, ICML 2015.
@@ -95,7 +107,17 @@ impl BatchNorm {
         shortcut: Option<Activation<D>>,
         relu: &QuantRelu,
     ) -> Activation<D> {
-        relu.apply(|step| {
+        self.forward_relu_then(x, shortcut, relu.quantizer.as_ref())
+    }
+
+    /// The same with the quantiser alone.
+    pub(crate) fn forward_relu_then<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        shortcut: Option<Activation<D>>,
+        quantizer: Option<&Quantizer>,
+    ) -> Activation<D> {
+        fused_relu(quantizer, |step| {
             if !x.is_autodiff() {
                 let (multiplier, offset) = self.folded();
                 return batch_norm_relu_folded(x, &multiplier, &offset, shortcut, step);
@@ -106,8 +128,8 @@ impl BatchNorm {
         })
     }
 
-    /// Sets the running statistics to those of a sample of inputs `[batch, channels, ...]`, for weights before this layer
-    /// whose scale has changed. Fails, and changes nothing, where the sample is empty or not finite.
+    /// Sets the running statistics to those of a sample of inputs `[batch, channels, ...]`, for weights before this
+    /// layer whose scale has changed. Fails, and changes nothing, where the sample is empty or not finite.
     pub fn calibrate<const D: usize>(&self, sample: &Tensor<D>) -> Result<(), QuantizeError> {
         let channels = Channels::along(&sample.dims(), 1);
         let sample = sample_values(sample)?;
@@ -127,10 +149,12 @@ impl BatchNorm {
         fold(&values(&self.gamma.val()), &values(&self.beta.val()), &values(&mean), &values(&variance), self.epsilon)
     }
 
-    /// The packed form.
-    pub fn pack(&self) -> LayerKind {
+    /// Adds the evaluation form to a packed model as the node `name` behind `x`; never fails.
+    pub fn pack(&self, name: &str, x: &Edge, packer: &mut Packer) -> Result<Edge, PackError> {
         let (multiplier, offset) = self.folded();
-        LayerKind::BatchNorm { multiplier, offset }
+        let op = nodes::BatchNorm { epsilon: self.epsilon, momentum: self.momentum };
+        let tensors = vec![("multiplier", Stored::Float(multiplier)), ("offset", Stored::Float(offset))];
+        Ok(packer.node(name, op, &[x], tensors))
     }
 
     /// Moves the running statistics towards those of a batch.

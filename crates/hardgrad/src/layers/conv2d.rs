@@ -1,12 +1,13 @@
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use hardgrad_runtime::{Input, LayerKind};
+use hardgrad_runtime::ops as nodes;
 
-use super::operands;
-use super::packing::{self, PackError};
+use super::{init, operands};
 use crate::coded::Activation;
 use crate::ops::{Conv2dOptions, conv2d, quantized_conv2d};
+use crate::packing::{Edge, PackError, Packer, stored_bias, stored_weight};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
+use crate::random::Random;
 
 /// Settings of a [`QuantConv2d`].
 ///
@@ -14,12 +15,13 @@ use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 /// use burn::tensor::{Device, Tensor};
 /// use hardgrad::layers::QuantConv2dConfig;
 /// use hardgrad::quantize::{QuantizerConfig, StepClock};
+/// use hardgrad::random::Random;
 ///
 /// let device = Device::flex();
-/// let layer = QuantConv2dConfig::new([1, 8], [3, 3]).init(&device);
+/// let layer = QuantConv2dConfig::new([1, 8], [3, 3]).with_padding([1, 1]).init(&Random::new(0, 0, 0), &device);
 /// let (weights, activations) = (QuantizerConfig::weights(4), QuantizerConfig::activations(4));
 /// let layer = layer.quantize(Some(&weights), Some(&activations), &StepClock::default()).unwrap();
-/// assert_eq!(layer.forward(Tensor::<4>::zeros([2, 1, 9, 9], &device)).dims(), [2, 8, 7, 7]);
+/// assert_eq!(layer.forward(Tensor::<4>::zeros([2, 1, 9, 9], &device)).dims(), [2, 8, 9, 9]);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct QuantConv2dConfig {
@@ -39,15 +41,50 @@ impl QuantConv2dConfig {
         Self { channels, kernel, options: Conv2dOptions::default(), bias: false }
     }
 
-    /// A float layer with weights from Kaiming's uniform distribution; [`QuantConv2d::quantize`] quantises it.
-    pub fn init(&self, device: &Device) -> QuantConv2d {
-        let [channels_in, channels_out] = self.channels;
-        let inputs = channels_in / self.options.groups * self.kernel[0] * self.kernel[1];
-        let initializer = Initializer::KaimingUniform { gain: 1.0 / 3f64.sqrt(), fan_out_only: false };
-        let shape = [channels_out, channels_in / self.options.groups, self.kernel[0], self.kernel[1]];
-        let weight = initializer.init_with(shape, Some(inputs), None, device);
-        let bias = self.bias.then(|| initializer.init_with([channels_out], Some(inputs), None, device));
-        QuantConv2d { weight, bias, input_quantizer: None, options: self.options }
+    /// Steps between output pixels, `[rows, columns]`.
+    pub fn with_stride(mut self, stride: [usize; 2]) -> Self {
+        self.options.stride = stride;
+        self
+    }
+
+    /// Zeros added on each side, `[rows, columns]`.
+    pub fn with_padding(mut self, padding: [usize; 2]) -> Self {
+        self.options.padding = padding;
+        self
+    }
+
+    /// Distance between the taps of the kernel, `[rows, columns]`.
+    pub fn with_dilation(mut self, dilation: [usize; 2]) -> Self {
+        self.options.dilation = dilation;
+        self
+    }
+
+    /// Groups of channels that do not see each other.
+    pub fn with_groups(mut self, groups: usize) -> Self {
+        self.options.groups = groups;
+        self
+    }
+
+    /// With a learned value a channel, or without.
+    pub fn with_bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// A float layer with weights drawn uniformly within 1/sqrt(inputs of one output) and biases 0;
+    /// [`QuantConv2d::quantize`] quantises it.
+    ///
+    /// # Panics
+    /// If there are 0 groups.
+    pub fn init(&self, random: &Random, device: &Device) -> QuantConv2d {
+        let ([channels_in, channels_out], [rows, columns]) = (self.channels, self.kernel);
+        let group_channels = channels_in / self.options.groups;
+        let shape = [channels_out, group_channels, rows, columns];
+        QuantConv2d {
+            weight: init::uniform(shape, group_channels * rows * columns, random, device),
+            bias: init::bias(self.bias, channels_out, device),
+            input_quantizer: None,
+            options: self.options,
+        }
     }
 }
 
@@ -70,7 +107,8 @@ pub struct QuantConv2d {
 }
 
 impl QuantConv2d {
-    /// The layer with quantisers for its weight and its input (where given), which wait on `clock` if they have a delay.
+    /// The layer with quantisers for its weight and its input (where given), which wait on `clock` if they have a
+    /// delay.
     ///
     /// Fails where the settings cannot work, and where the layer has that quantiser already.
     pub fn quantize(
@@ -103,23 +141,40 @@ impl QuantConv2d {
         operands::calibrate(&mut self.input_quantizer, sample)
     }
 
-    /// The packed form; `name` is for errors. The first layer of a model, which reads the image itself, takes the packed model's
-    /// input as `pixels`: the one that [`Quantizer::pixel_input`] makes.
-    pub fn pack(&self, name: &str, pixels: Option<&Input>) -> Result<LayerKind, PackError> {
-        let [channels_out, group_channels, rows, columns] = self.weight.base().dims();
-        let (weight, input) = packing::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, |codes| codes)?;
+    /// Adds this layer to a packed model as the node `name` behind `x`; its input quantiser, where it has one, is the
+    /// node `name.input`.
+    ///
+    /// Fails where a quantiser cannot be packed, or a quantised weight would meet floats.
+    pub fn pack(&self, name: &str, x: &Edge, packer: &mut Packer) -> Result<Edge, PackError> {
+        let x = packer.input_of(name, self.input_quantizer.as_ref(), x)?;
+        let weight = stored_weight(name, self, &self.weight, &x)?;
+        let bias = stored_bias(&self.bias);
+        let [channels, _, rows, columns] = self.weight.base().dims();
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
-        Ok(LayerKind::Conv2d {
-            weight,
-            input,
-            bias: packing::vector(&self.bias),
-            channels_in: group_channels * groups,
-            channels_out,
-            kernel: [rows, columns],
-            stride,
-            padding,
-            dilation,
-            groups,
-        })
+        let (kernel, has_bias) = ([rows, columns], bias.is_some());
+        let op = nodes::Conv2d { channels, kernel, stride, padding, dilation, groups, bias: has_bias };
+        let tensors = [("weight", weight)].into_iter().chain(bias).collect();
+        Ok(packer.node(name, op, &[&x], tensors))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builders_set_what_they_are_called_after() {
+        let config = QuantConv2dConfig::new([4, 6], [3, 5])
+            .with_stride([1, 2])
+            .with_padding([2, 3])
+            .with_dilation([1, 3])
+            .with_groups(2)
+            .with_bias(true);
+        let options = Conv2dOptions { stride: [1, 2], padding: [2, 3], dilation: [1, 3], groups: 2 };
+        assert_eq!((config.options, config.bias), (options, true));
+        let layer = config.init(&Random::new(0, 0, 0), &Device::flex());
+        assert_eq!(layer.weight.dims(), [6, 2, 3, 5]);
+        assert_eq!(layer.bias.as_ref().unwrap().dims(), [6]);
+        assert!(config.with_bias(false).init(&Random::new(0, 0, 0), &Device::flex()).bias.is_none());
     }
 }

@@ -1,7 +1,40 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
+use hardgrad_runtime::{Stored, ops as nodes};
 
+use crate::flex::values;
 use crate::ops::layer_norm;
+use crate::packing::{Edge, PackError, Packer};
+
+/// Settings of a [`LayerNorm`].
+#[derive(Clone, Copy, Debug)]
+pub struct LayerNormConfig {
+    /// Size of the last axis of the input.
+    pub width: usize,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+impl LayerNormConfig {
+    /// epsilon 1e-5.
+    pub fn new(width: usize) -> Self {
+        Self { width, epsilon: 1e-5 }
+    }
+
+    /// What is added to the variance.
+    pub fn with_epsilon(self, epsilon: f32) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// gamma 1, beta 0.
+    pub fn init(&self, device: &Device) -> LayerNorm {
+        LayerNorm {
+            gamma: Param::from_tensor(Tensor::ones([self.width], device)),
+            beta: Param::from_tensor(Tensor::zeros([self.width], device)),
+            epsilon: self.epsilon,
+        }
+    }
+}
 
 /// Layer normalisation over the last axis, with a learned factor and shift.
 ///
@@ -12,9 +45,9 @@ use crate::ops::layer_norm;
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use hardgrad::layers::LayerNorm;
+/// use hardgrad::layers::LayerNormConfig;
 ///
-/// let layer = LayerNorm::new(4, &Device::flex());
+/// let layer = LayerNormConfig::new(4).init(&Device::flex());
 /// assert_eq!(layer.forward(Tensor::<3>::zeros([2, 3, 4], &Device::flex())).dims(), [2, 3, 4]);
 /// ```
 #[derive(Module, Debug)]
@@ -27,20 +60,18 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// gamma 1, beta 0, epsilon 1e-5.
-    pub fn new(width: usize, device: &Device) -> Self {
-        Self {
-            gamma: Param::from_tensor(Tensor::ones([width], device)),
-            beta: Param::from_tensor(Tensor::zeros([width], device)),
-            epsilon: 1e-5,
-        }
-    }
-
     /// The normalised rows.
     ///
     /// # Panics
     /// If the last axis of `x` is not as wide as the layer.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         layer_norm(x, self.gamma.val(), self.beta.val(), self.epsilon)
+    }
+
+    /// Adds this layer to a packed model as the node `name` behind `x`; never fails.
+    pub fn pack(&self, name: &str, x: &Edge, packer: &mut Packer) -> Result<Edge, PackError> {
+        let stored = |parameter: &Param<Tensor<1>>| Stored::Float(values(&parameter.val()).to_vec());
+        let tensors = vec![("gamma", stored(&self.gamma)), ("beta", stored(&self.beta))];
+        Ok(packer.node(name, nodes::LayerNorm { epsilon: self.epsilon }, &[x], tensors))
     }
 }

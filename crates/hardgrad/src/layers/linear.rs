@@ -1,20 +1,22 @@
-use burn::module::{Initializer, Module, Param};
+use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use hardgrad_runtime::{Input, LayerKind};
+use hardgrad_runtime::ops as nodes;
 
-use super::operands;
-use super::packing::{self, PackError};
+use super::{init, operands};
 use crate::coded::Activation;
 use crate::ops::{linear, quantized_linear};
+use crate::packing::{Edge, PackError, Packer, stored_bias, stored_weight};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
+use crate::random::Random;
 
 /// Settings of a [`QuantLinear`].
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
 /// use hardgrad::layers::QuantLinearConfig;
+/// use hardgrad::random::Random;
 ///
-/// let layer = QuantLinearConfig::new(16, 4).init(&Device::flex());
+/// let layer = QuantLinearConfig::new(16, 4).init(&Random::new(0, 0, 0), &Device::flex());
 /// assert_eq!(layer.forward(Tensor::<2>::zeros([2, 16], &Device::flex())).dims(), [2, 4]);
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +35,19 @@ impl QuantLinearConfig {
         Self { inputs, outputs, bias: true }
     }
 
-    /// A float layer with weights from Kaiming's uniform distribution; [`QuantLinear::quantize`] quantises it.
-    pub fn init(&self, device: &Device) -> QuantLinear {
-        let initializer = Initializer::KaimingUniform { gain: 1.0 / 3f64.sqrt(), fan_out_only: false };
-        let weight = initializer.init_with([self.inputs, self.outputs], Some(self.inputs), None, device);
-        let bias = self.bias.then(|| initializer.init_with([self.outputs], Some(self.inputs), None, device));
-        QuantLinear { weight, bias, input_quantizer: None }
+    /// With a learned value an output, or without.
+    pub fn with_bias(self, bias: bool) -> Self {
+        Self { bias, ..self }
+    }
+
+    /// A float layer with weights drawn uniformly within 1/sqrt(inputs) and biases 0; [`QuantLinear::quantize`]
+    /// quantises it.
+    pub fn init(&self, random: &Random, device: &Device) -> QuantLinear {
+        QuantLinear {
+            weight: init::uniform([self.inputs, self.outputs], self.inputs, random, device),
+            bias: init::bias(self.bias, self.outputs, device),
+            input_quantizer: None,
+        }
     }
 }
 
@@ -59,7 +68,8 @@ pub struct QuantLinear {
 }
 
 impl QuantLinear {
-    /// The layer with quantisers for its weight and its input (where given), which wait on `clock` if they have a delay.
+    /// The layer with quantisers for its weight and its input (where given), which wait on `clock` if they have a
+    /// delay.
     ///
     /// Fails where the settings cannot work, and where the layer has that quantiser already.
     pub fn quantize(
@@ -92,13 +102,17 @@ impl QuantLinear {
         operands::calibrate(&mut self.input_quantizer, sample)
     }
 
-    /// The packed form; `name` is for errors. The first layer of a model, which reads the image itself, takes the packed model's
-    /// input as `pixels`: the one that [`Quantizer::pixel_input`] makes.
-    pub fn pack(&self, name: &str, pixels: Option<&Input>) -> Result<LayerKind, PackError> {
-        let [inputs, outputs] = self.weight.base().dims();
-        // Packed weights are [outputs, inputs].
-        let turned = |codes: Vec<u8>| (0..outputs).flat_map(|o| codes[o..].iter().step_by(outputs).copied()).collect();
-        let (weight, input) = packing::pack(name, &self.weight, self.input_quantizer.as_ref(), pixels, turned)?;
-        Ok(LayerKind::Linear { weight, input, bias: packing::vector(&self.bias), inputs, outputs })
+    /// Adds this layer to a packed model as the node `name` behind `x`; its input quantiser, where it has one, is the
+    /// node `name.input`.
+    ///
+    /// Fails where a quantiser cannot be packed, or a quantised weight would meet floats.
+    pub fn pack(&self, name: &str, x: &Edge, packer: &mut Packer) -> Result<Edge, PackError> {
+        let x = packer.input_of(name, self.input_quantizer.as_ref(), x)?;
+        let weight = stored_weight(name, self, &self.weight, &x)?;
+        let bias = stored_bias(&self.bias);
+        let [_, outputs] = self.weight.base().dims();
+        let op = nodes::Linear { outputs, bias: bias.is_some() };
+        let tensors = [("weight", weight)].into_iter().chain(bias).collect();
+        Ok(packer.node(name, op, &[&x], tensors))
     }
 }

@@ -38,9 +38,11 @@ pub(super) fn on_grids<const A: usize, const B: usize>(
     x: Activation<A>,
     weight: &Param<Tensor<B>>,
 ) -> (Activation<A>, Tensor<B>, Option<Grid>) {
-    let x = match input_quantizer.filter(|quantizer| quantizer.is_active()) {
-        Some(quantizer) => quantizer.encode(x.values()),
-        None => x,
+    let x = match (input_quantizer.filter(|quantizer| quantizer.is_active()), x) {
+        // Pixels that come as codes stay codes.
+        (Some(quantizer), Activation::Coded(codes)) if quantizer.keeps(&codes) => codes.into(),
+        (Some(quantizer), x) => quantizer.encode(x.values()),
+        (None, x) => x,
     };
     let quantized = weight.reparameterization::<Quantizer>();
     match quantized.and_then(|quantizer| quantizer.forward_with_grid(weight.base())) {

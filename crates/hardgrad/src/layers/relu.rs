@@ -1,9 +1,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use hardgrad_runtime::ops as nodes;
 
 use super::operands;
 use crate::coded::Activation;
 use crate::ops::{LearnedStep, relu};
+use crate::packing::{Edge, PackError, Packer};
 use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 
 /// ReLU with an optional quantiser behind it, which all layers that read the result share.
@@ -11,8 +13,9 @@ use crate::quantize::{QuantizeError, Quantizer, QuantizerConfig, StepClock};
 /// ```text
 /// y = quantize(max(x, 0))
 /// ```
-/// With a learned step and codes from 0, ReLU and quantiser are one operator, also with the batch norm and the addition of a
-/// shortcut before them ([`BatchNorm::forward_relu`](super::BatchNorm::forward_relu)); the result is held as codes.
+/// With a learned step and codes from 0, ReLU and quantiser are one operator, also with the batch norm and the addition
+/// of a shortcut before them ([`BatchNorm::forward_relu`](super::BatchNorm::forward_relu)); the result is held as
+/// codes.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -55,17 +58,37 @@ impl QuantRelu {
         operands::calibrate(&mut self.quantizer, sample)
     }
 
-    /// Runs `chain`, which ends in a ReLU, with the quantiser's step where it can be fused; else quantises what it gives.
+    /// Adds ReLU to a packed model as the node `name` behind `x`, and the quantiser, where there is one, as
+    /// `name.quantizer`. A shortcut is a node `add` of its own before it.
+    ///
+    /// Fails where the quantiser cannot be packed.
+    pub fn pack(&self, name: &str, x: &Edge, packer: &mut Packer) -> Result<Edge, PackError> {
+        let y = packer.op(name, nodes::Relu {}, &[x]);
+        match &self.quantizer {
+            Some(quantizer) => packer.quantize(&format!("{name}.quantizer"), quantizer, &y),
+            None => Ok(y),
+        }
+    }
+
+    /// Runs `chain`, which ends in a ReLU, together with the quantiser.
     pub(super) fn apply<const D: usize>(
         &self,
         chain: impl FnOnce(Option<LearnedStep>) -> Activation<D>,
     ) -> Activation<D> {
-        let Some(quantizer) = self.quantizer.as_ref().filter(|quantizer| quantizer.is_active()) else {
-            return chain(None);
-        };
-        match quantizer.relu_step() {
-            Some(step) => chain(Some(step)),
-            None => quantizer.encode(chain(None).values()),
-        }
+        fused_relu(self.quantizer.as_ref(), chain)
+    }
+}
+
+/// Runs `chain`, which ends in a ReLU, with the quantiser's step where it can be fused; else quantises what it gives.
+pub(crate) fn fused_relu<const D: usize>(
+    quantizer: Option<&Quantizer>,
+    chain: impl FnOnce(Option<LearnedStep>) -> Activation<D>,
+) -> Activation<D> {
+    let Some(quantizer) = quantizer.filter(|quantizer| quantizer.is_active()) else {
+        return chain(None);
+    };
+    match quantizer.relu_step() {
+        Some(step) => chain(Some(step)),
+        None => quantizer.encode(chain(None).values()),
     }
 }

@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
 use hardgrad_kernels::attention::{self, AttentionShape};
+use hardgrad_kernels::ordered::batch;
 
 use super::softmax::composed as softmax;
 use crate::custom_gradient::custom_vjp;
@@ -13,7 +14,7 @@ use crate::profile;
 /// ```
 /// qkv `[batch, tokens, 3 heads width]`: a row holds the queries of all heads, then their keys, then their values. y
 /// `[batch, tokens, heads width]`. Kept for the backward pass: qkv and one number a query; the probabilities are computed
-/// again. Source: Vaswani et al., NeurIPS 2017; Dao et al., "FlashAttention", NeurIPS 2022 (what is kept).
+/// again. A plain qkv is computed in the fixed order of the packed model, bit for bit. Source: Vaswani et al., NeurIPS 2017; Dao et al., "FlashAttention", NeurIPS 2022 (what is kept).
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -30,9 +31,12 @@ pub fn attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
         return composed(qkv, heads);
     }
     let shape = AttentionShape { batch, tokens, heads, width: columns / (3 * heads) };
-    let input = values(&qkv);
+    let (input, y_dims) = (values(&qkv), [batch, tokens, columns / 3]);
+    if !qkv.is_autodiff() {
+        return tensor(profile::forward("attention", || batch::attention(&input, shape)), y_dims);
+    }
     let (y, log_sums) = profile::forward("attention", || attention::forward(&input, shape));
-    custom_vjp(qkv, tensor(y, [batch, tokens, columns / 3]), move |gradient: Tensor<3>| {
+    custom_vjp(qkv, tensor(y, y_dims), move |gradient: Tensor<3>| {
         let gradient = values(&gradient);
         tensor(profile::backward("attention", || attention::backward(&input, &log_sums, &gradient, shape)), dims)
     })

@@ -3,6 +3,7 @@ use burn::tensor::module::conv2d as burn_conv2d;
 use burn::tensor::ops::ConvOptions;
 use hardgrad_kernels::convolution::{self, Images, Wanted, conv2d_backward};
 use hardgrad_kernels::geometry::Conv2dShape;
+use hardgrad_kernels::ordered::batch;
 use hardgrad_kernels::quantized::{self, OnGrid};
 
 use super::Input;
@@ -35,7 +36,8 @@ impl Default for Conv2dOptions {
 ///
 /// x `[batch, channels_in, height, width]` as floats or codes, weight `[channels_out, channels_in / groups, kernel, kernel]`,
 /// bias `[channels_out]`, to `[batch, channels_out, out_height, out_width]`. The gradients are exact and the same for any
-/// number of threads; codes are all that is kept of a coded x.
+/// number of threads; codes are all that is kept of a coded x. Plain tensors are added up in the fixed order of the packed
+/// model, bit for bit.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -59,7 +61,11 @@ pub fn conv2d(
     if !x.on_flex() {
         return composed(x.values(), weight, bias, options);
     }
+    let plain = !x.is_autodiff() && !weight.is_autodiff() && bias.as_ref().is_none_or(|bias| !bias.is_autodiff());
     fused(x, weight, bias, options, |x, weight, bias, shape| {
+        if plain {
+            return batch::conv2d(&x.values(), weight, Some(bias), shape);
+        }
         let (images, scale) = match x {
             Input::Float(values) => (Images::Float(values), 1.0),
             Input::Coded(coded) => (Images::Coded(coded.coded()), coded.coded().scale),

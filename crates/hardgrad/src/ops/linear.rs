@@ -2,6 +2,7 @@ use burn::tensor::Tensor;
 use hardgrad_kernels::linear::{
     linear as product, linear_bias_gradient, linear_input_gradient, linear_weight_gradient,
 };
+use hardgrad_kernels::ordered::batch;
 use hardgrad_kernels::quantized::{OnGrid, quantized_linear as quantized_product};
 
 use super::Input;
@@ -14,7 +15,8 @@ use crate::quantize::Grid;
 /// Matrix product x weight + bias.
 ///
 /// x `[..., inputs]` as floats or codes, weight `[inputs, outputs]`, bias `[outputs]`, to `[..., outputs]`. The gradients are
-/// exact and the same for any number of threads; codes are all that is kept of a coded x.
+/// exact and the same for any number of threads; codes are all that is kept of a coded x. Plain tensors are added up in the
+/// fixed order of the packed model, bit for bit.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -32,7 +34,11 @@ pub fn linear<const D: usize>(x: impl Into<Activation<D>>, weight: Tensor<2>, bi
     if !x.on_flex() {
         return composed(x.values(), weight, bias);
     }
-    fused(x, weight, bias, |x, weight, bias, sizes| product(&x.values(), weight, None, bias, sizes))
+    let plain = !x.is_autodiff() && !weight.is_autodiff() && bias.as_ref().is_none_or(|bias| !bias.is_autodiff());
+    fused(x, weight, bias, |x, weight, bias, sizes| match plain {
+        true => batch::linear(&x.values(), weight, bias, sizes),
+        false => product(&x.values(), weight, None, bias, sizes),
+    })
 }
 
 /// [`linear`] of codes with weights on a grid: sums of whole numbers are exact, then scaled once.

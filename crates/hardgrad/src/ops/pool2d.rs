@@ -51,15 +51,15 @@ pub fn max_pool2d(x: impl Into<Activation<4>>, kernel: [usize; 2], stride: [usiz
 
 /// The mean of each window: the sum in reading order, divided by the area.
 ///
-/// x `[batch, channels, height, width]`; no padding, as [`max_pool2d`].
+/// x `[batch, channels, height, width]` as floats or codes; the result is floats. No padding, as [`max_pool2d`].
 ///
 /// # Panics
 /// If the window is larger than the image or a size is 0.
-pub fn avg_pool2d(x: impl Into<Activation<4>>, kernel: [usize; 2], stride: [usize; 2]) -> Tensor<4> {
+pub fn avg_pool2d(x: impl Into<Activation<4>>, kernel: [usize; 2], stride: [usize; 2]) -> Activation<4> {
     let x = x.into().values();
     let (shape, dims) = prepare(x.dims(), kernel, stride);
     if !on_flex(&x) {
-        return avg_pool2d_composed(x, kernel, stride);
+        return avg_pool2d_composed(x, kernel, stride).into();
     }
     let x_dims = x.dims();
     let y = profile::forward("avg_pool2d", || pooling::avg_pool2d_new(&values(&x), &shape));
@@ -67,6 +67,7 @@ pub fn avg_pool2d(x: impl Into<Activation<4>>, kernel: [usize; 2], stride: [usiz
         let gradient = values(&gradient);
         tensor(profile::backward("avg_pool2d", || pooling::avg_pool2d_backward(&gradient, &shape)), x_dims)
     })
+    .into()
 }
 
 fn prepare(

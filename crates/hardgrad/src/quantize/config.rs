@@ -27,6 +27,14 @@ pub enum RangeMethod {
 }
 
 impl RangeMethod {
+    /// All range methods.
+    pub const ALL: [Self; 6] = [Self::Fixed, Self::MinMax, Self::MovingAverage, Self::Lsq, Self::Pact, Self::Dorefa];
+
+    /// The range method of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
     /// The word that configs and reports use.
     pub fn name(self) -> &'static str {
         match self {
@@ -79,7 +87,8 @@ pub struct QuantizerConfig {
     pub fixed_zero_point: i32,
     /// How much of the old value [`RangeMethod::MovingAverage`] keeps in a step.
     pub decay: f32,
-    /// Steps of the [`StepClock`] during which values pass unchanged. That they are over is kept with the model, also on disk.
+    /// Steps of the [`StepClock`] during which values pass unchanged. That they are over is kept with the model, also
+    /// on disk.
     pub delay: u64,
 }
 
@@ -216,11 +225,12 @@ impl QuantizerConfig {
         self.init_at(Role::Activation, None, &[scale], clock, device)
     }
 
-    /// A quantiser whose learned scales begin at `scale` (one, or one a channel along `axis`), and which waits on `clock`.
+    /// A quantiser whose learned scales begin at `scale` (one, or one an output of a weight, whose outputs are along
+    /// the axis `outputs`), and which waits on `clock`.
     pub(crate) fn init_at(
         &self,
         role: Role,
-        axis: Option<usize>,
+        outputs: Option<usize>,
         scale: &[f32],
         clock: StepClock,
         device: &Device,
@@ -236,8 +246,8 @@ impl QuantizerConfig {
             RangeMethod::Pact => Range::Pact(PactRange::new(scale[0], self.bits, device)?),
             RangeMethod::Dorefa => Range::Dorefa(DorefaRange::new(role)),
         };
-        let axis = axis.filter(|_| self.per_channel);
-        let format = Format { bits: self.bits, levels: self.levels(), axis, role };
+        let axis = outputs.filter(|_| self.per_channel);
+        let format = Format { bits: self.bits, levels: self.levels(), outputs, axis, role };
         Ok(Quantizer::new(range, format, self.delay, clock, device))
     }
 

@@ -66,7 +66,10 @@ pub enum QuantizeError {
     #[error("the layer has a quantiser of activations already; set it to None to begin anew")]
     ActivationTaken,
     /// A model without weights.
-    #[error("the model has no weight: weights are parameters of rank 2 or more whose name ends in \"weight\"")]
+    #[error(
+        "the model has no weight: weights are those of Burn's and hardgrad's layers, and in other types fields called \"weight\" of rank \
+         2 or more"
+    )]
     NoWeight,
     /// Settings for layers that are not there.
     #[error("no weight's name begins with {prefix:?}; did you mean {nearest:?}? The weights are {known}")]

@@ -1,5 +1,6 @@
 use burn::module::{Module, Reparameterization, RunningState};
 use burn::tensor::{Device, Tensor};
+use hardgrad_kernels::fake_quant::Channels;
 use hardgrad_kernels::reduce::max_abs;
 
 use super::error::sample_values;
@@ -9,7 +10,7 @@ use super::{
     DorefaRange, FixedRange, Grid, Levels, LsqRange, MinMaxRange, MovingAverageRange, PactRange, QuantizeError, Role,
     StepClock,
 };
-use crate::coded::Activation;
+use crate::coded::{Activation, CodedTensor};
 use crate::flex::{tensor, values};
 use crate::ops::{LearnedStep, lsq_coded};
 
@@ -33,7 +34,8 @@ pub enum Range {
 pub struct Quantizer {
     /// The range method with its state.
     pub range: Range,
-    /// `[1]`: 1 from the first call after the delay on, 0 before; none without a delay. Saved with the model, because a clock is not.
+    /// `[1]`: 1 from the first call after the delay on, 0 before; none without a delay. Saved with the model, because a
+    /// clock is not.
     pub begun: Option<RunningState<Tensor<1>>>,
     #[module(skip)]
     format: Format,
@@ -46,6 +48,9 @@ pub struct Quantizer {
 pub(super) struct Format {
     pub bits: u32,
     pub levels: Levels,
+    /// Where the outputs of a weight are; none for activations.
+    pub outputs: Option<usize>,
+    /// Each index along this axis has a scale of its own.
     pub axis: Option<usize>,
     pub role: Role,
 }
@@ -171,7 +176,8 @@ impl Quantizer {
         }
     }
 
-    /// False until the delay is over; from then on true, also in a model that was saved and loaded, whose clock begins at 0.
+    /// False until the delay is over; from then on true, also in a model that was saved and loaded, whose clock begins
+    /// at 0.
     pub fn is_active(&self) -> bool {
         let Some(begun) = &self.begun else { return true };
         let noted = begun.value().inner();
@@ -192,10 +198,33 @@ impl Quantizer {
         self.format.bits
     }
 
+    /// The axis of the outputs in the weight that this quantiser was made for; none for one of activations.
+    pub fn output_axis(&self) -> Option<usize> {
+        self.format.outputs
+    }
+
+    /// How the values of a tensor of these sizes share so many scales of this quantiser's grid: one for all, or one an
+    /// output.
+    pub(crate) fn channels(&self, dims: &[usize], scales: usize) -> Channels {
+        match self.format.axis.filter(|_| scales > 1) {
+            Some(axis) => Channels::along(dims, axis),
+            None => Channels::one(dims.iter().product()),
+        }
+    }
+
+    /// True where quantising these codes would change nothing, nor observe or learn anything: a fixed range with their
+    /// very grid.
+    pub(crate) fn keeps<const D: usize>(&self, x: &CodedTensor<D>) -> bool {
+        match &self.range {
+            Range::Fixed(range) => x.is_on(&range.grid(self.format)),
+            Range::MinMax(_) | Range::MovingAverage(_) | Range::Lsq(_) | Range::Pact(_) | Range::Dorefa(_) => false,
+        }
+    }
+
     /// Sets the range from a sample of the values to come, such as the activations of a few hundred training images.
     ///
-    /// Learned ranges get the scale with the least squared error, observed ranges the extremes; the others stay. Fails, and leaves the
-    /// range as it was, where the sample is empty, not finite, or says nothing about the range.
+    /// Learned ranges get the scale with the least squared error, observed ranges the extremes; the others stay. Fails,
+    /// and leaves the range as it was, where the sample is empty, not finite, or says nothing about the range.
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};

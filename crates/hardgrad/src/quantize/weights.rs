@@ -7,13 +7,13 @@ use hardgrad_kernels::reduce::{all_finite, best_scale};
 
 use super::{QuantizeError, Quantizer, QuantizerConfig, RangeMethod, Role, StepClock};
 use crate::flex::values;
-use crate::parameters::Path;
+use crate::parameters::{self, Path};
 
 /// Attaches a [`Quantizer`] to every weight of a model, stock Burn layers included, in one call.
 ///
-/// A weight is a parameter of rank 2 or more whose name ([`parameters`](crate::parameters)) ends in `weight`. Channels are outputs: the
-/// last axis at rank 2, where Burn's `Linear` stores `[inputs, outputs]`, else the first. Learned scales begin at the least squared
-/// error; a channel of zeros takes the largest scale of the others, and a weight of zeros 1/sqrt(inputs)/qmax.
+/// A weight is a parameter with that [`Role`](crate::parameters::Role), which also tells where its outputs are: the
+/// channels of a scale each. Learned scales begin at the least squared error; a channel of zeros takes the largest
+/// scale of the others, and a weight of zeros 1/sqrt(inputs)/qmax.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -53,8 +53,8 @@ impl QuantizeWeights {
 
     /// The model with quantised weights.
     ///
-    /// Fails where a prefix of [`with_layer`](Self::with_layer) is that of no weight, and where the model has no weight, one that is
-    /// quantised already, or one that is not finite.
+    /// Fails where a prefix of [`with_layer`](Self::with_layer) is that of no weight, and where the model has no
+    /// weight, one that is quantised already, or one that is not finite.
     pub fn apply<M: Module>(self, model: M) -> Result<M, QuantizeError> {
         let mut find = Find::default();
         model.visit(&mut find);
@@ -67,12 +67,12 @@ impl QuantizeWeights {
             }
         }
         let mut plans = BTreeMap::new();
-        for Found { path, name, taken } in find.weights {
+        for Found { path, name, outputs, taken } in find.weights {
             let Some(config) = self.config_of(&name).cloned() else { continue };
             if taken {
                 return Err(QuantizeError::WeightTaken { name });
             }
-            plans.insert(path, Plan { name, config });
+            plans.insert(path, Plan { name, outputs, config });
         }
         let mut attach = Attach { plans, clock: self.clock, problem: None };
         let model = model.apply_reparameterization(&mut attach);
@@ -100,6 +100,8 @@ struct Found {
     /// What Burn calls it: as its name, with the variants of enums.
     path: String,
     name: String,
+    /// The axis of its outputs.
+    outputs: usize,
     /// Has a reparameterization already.
     taken: bool,
 }
@@ -129,9 +131,9 @@ impl ModuleVisitor for Find {
     }
 
     fn visit_float<const D: usize>(&mut self, _: &Param<Tensor<D>>) {
-        let name = self.name.name();
-        if D >= 2 && name.rsplit('.').next() == Some("weight") {
-            self.weights.push(Found { path: self.path.join("."), name, taken: false });
+        // A frozen weight is one too.
+        if let parameters::Role::Weight { output_axis: outputs } = self.name.role(D, true) {
+            self.weights.push(Found { path: self.path.join("."), name: self.name.name(), outputs, taken: false });
         }
     }
 }
@@ -156,6 +158,7 @@ fn unknown_layer(prefix: &str, weights: &[Found]) -> QuantizeError {
 
 struct Plan {
     name: String,
+    outputs: usize,
     config: QuantizerConfig,
 }
 
@@ -193,18 +196,17 @@ impl Plan {
         parameter: &Param<Tensor<D>>,
         clock: &StepClock,
     ) -> Result<Quantizer, QuantizeError> {
-        let Self { name, config } = self;
+        let Self { name, outputs, config } = self;
         let base = parameter.base();
         let (latent, dims) = (values(&base), base.dims());
         if !all_finite(&latent) {
             return Err(QuantizeError::WeightNotFinite { name });
         }
-        let outputs = if D == 2 { 1 } else { 0 };
-        let axis = config.per_channel.then_some(outputs);
         let scales = match config.range {
             RangeMethod::Lsq => {
                 let inputs = latent.len() / dims[outputs].max(1);
-                first_scales(&latent, axis.map(|axis| Channels::along(&dims, axis)), inputs, config.levels().into())
+                let channels = config.per_channel.then(|| Channels::along(&dims, outputs));
+                first_scales(&latent, channels, inputs, config.levels().into())
             }
             // They find theirs, or are told.
             RangeMethod::Fixed
@@ -213,11 +215,12 @@ impl Plan {
             | RangeMethod::Pact
             | RangeMethod::Dorefa => Vec::new(),
         };
-        config.init_at(Role::Weight, axis, &scales, clock.clone(), &parameter.lazy_device())
+        config.init_at(Role::Weight, Some(outputs), &scales, clock.clone(), &parameter.lazy_device())
     }
 }
 
-/// The scale with the least squared error, one for all or one a channel; zeros get one that others have, or usual weights would.
+/// The scale with the least squared error, one for all or one a channel; zeros get one that others have, or usual
+/// weights would.
 fn first_scales(latent: &[f32], channels: Option<Channels>, inputs: usize, bounds: Bounds) -> Vec<f32> {
     let found: Vec<Option<f32>> = match channels {
         None => vec![best_scale(latent, bounds)],

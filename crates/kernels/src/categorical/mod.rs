@@ -25,6 +25,7 @@ pub use gumbel_rao::gumbel_rao_backward;
 pub use gumbel_softmax::gumbel_softmax;
 pub use reinmax::reinmax_backward;
 pub use sample::{one_hot, sample};
+pub(crate) use softmax::{normalize, weights};
 pub use softmax::{softmax, softmax_backward};
 pub use straight_through::straight_through_backward;
 

@@ -34,7 +34,7 @@ pub fn softmax_backward(soft: &[f32], gradient: &[f32], classes: usize, temperat
 
 multiversion! {
     /// `rows` becomes exp(scale (row - largest of the row)): the softmax but for the division by the row's sum.
-    pub(super) fn weights(classes: usize, scale: f32, rows: &mut [f32]) {
+    pub(crate) fn weights(classes: usize, scale: f32, rows: &mut [f32]) {
         for row in rows.chunks_exact_mut(classes) {
             let largest = largest(row);
             for x in row {
@@ -49,7 +49,7 @@ multiversion! {
 
 multiversion! {
     /// Divides each row by its sum.
-    pub(super) fn normalize(classes: usize, rows: &mut [f32]) {
+    pub(crate) fn normalize(classes: usize, rows: &mut [f32]) {
         for row in rows.chunks_exact_mut(classes) {
             let factor = 1.0 / sum(row);
             for x in row {

@@ -10,6 +10,7 @@
 //! of the input is the same sum over planes of the output's gradient, one for each residue of the stride. Coded images are
 //! turned to floats on the way into the planes. Tasks are images or fixed groups of images, added in order.
 
+mod forward;
 mod planes;
 mod products;
 mod sums;
@@ -22,9 +23,11 @@ use crate::memory::Fresh;
 use crate::reduce::{parts_of, sum};
 use crate::simd::multiversion;
 use crate::transpose::turn;
+use forward::View;
+pub(crate) use forward::{Forward, Rounding};
 use planes::{Planes, gather};
 use products::{WIDTH, padded, products, products_by_pixel};
-use sums::{Finish, PackedWeights, sums};
+pub(crate) use sums::{Finish, PackedWeights, rounded_sums};
 
 /// Images of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -56,29 +59,13 @@ impl Images<'_> {
 ///
 /// `multiplier` and `bias` hold one value an output channel. For coded images the multiplier must hold their scale.
 pub fn conv2d(images: Images<'_>, weight: &[f32], shape: &Conv2dShape, multiplier: &[f32], bias: &[f32]) -> Vec<f32> {
-    assert_eq!(weight.len(), shape.weight_len());
-    assert_eq!([multiplier.len(), bias.len()], [shape.channels_out; 2]);
     let batch = images.len() / shape.input_len();
     assert_eq!(images.len(), batch * shape.input_len());
-    let outputs = shape.channels_out / shape.groups;
-    let planes = input_planes(shape);
-    let offsets = planes.offsets();
-    let weights: Vec<PackedWeights> = weight
-        .chunks_exact(outputs * shape.patch_len())
-        .map(|weight| PackedWeights::new(outputs, offsets.len(), |output, tap| weight[output * offsets.len() + tap]))
-        .collect();
+    let forward = Forward::new(weight, shape, Rounding::Fused);
     let mut y = Fresh::new(batch * shape.output_len());
     y.pieces(shape.output_len()).enumerate().for_each_init(Vec::new, |scratch, (image, y)| {
-        let scratch = room(scratch, &planes);
-        let (image, y) = (images.part(image * shape.input_len(), shape.input_len()), y.open());
-        let group_len = shape.input_len() / shape.groups;
-        for (group, weights) in weights.iter().enumerate() {
-            let (image, first) = (image.part(group * group_len, group_len), group * outputs);
-            let range = first..first + outputs;
-            let finish = Finish { multiplier: &multiplier[range.clone()], bias: &bias[range] };
-            let y = &mut y[first * shape.out_pixels()..][..outputs * shape.out_pixels()];
-            convolve(&planes, &offsets, image, weights, finish, scratch, y);
-        }
+        let image = images.part(image * shape.input_len(), shape.input_len());
+        forward.image(image, Finish { multiplier, bias }, scratch, y.open());
     });
     y.finish()
 }
@@ -162,7 +149,7 @@ struct Scratch {
 const LINE: usize = 16;
 
 /// The first `len` values, from a cache line on, of a buffer that grows to that.
-fn at_least(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
+pub(crate) fn at_least(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if buffer.len() < len + LINE {
         buffer.resize(len + LINE, 0.0);
     }
@@ -173,29 +160,6 @@ fn at_least(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
 /// Room for planes and for the register that `sums` may read behind them.
 fn room<'a>(buffer: &'a mut Vec<f32>, planes: &Planes) -> &'a mut [f32] {
     at_least(buffer, planes.len() + WIDTH)
-}
-
-/// One image (of one group) convolved, `out` `[outputs, pixels]`.
-fn convolve(
-    planes: &Planes,
-    offsets: &[u32],
-    image: Images<'_>,
-    weights: &PackedWeights,
-    finish: Finish<'_>,
-    scratch: &mut [f32],
-    out: &mut [f32],
-) {
-    let [rows, columns] = planes.out;
-    assert!(out.len() >= finish.bias.len() * rows * columns);
-    for (first, count) in planes.bands() {
-        gather(planes, image, first, scratch);
-        // SAFETY: the scratch holds the planes and a register more; the band lies within each output, which are all there.
-        #[allow(unsafe_code)]
-        unsafe {
-            let out = out.as_mut_ptr().add(first * columns);
-            sums(scratch, offsets, weights, finish, count * columns, out, rows * columns);
-        }
-    }
 }
 
 /// Where kernel taps see the input, relative to the output pixel times the stride.
@@ -222,8 +186,7 @@ struct InputGradient<'a> {
 /// The pixels of the input whose row and column leave these remainders when divided by the stride.
 struct Residue {
     remainder: [usize; 2],
-    planes: Planes,
-    offsets: Vec<u32>,
+    view: View,
     /// One a group.
     weights: Vec<PackedWeights>,
 }
@@ -246,18 +209,19 @@ impl<'a> InputGradient<'a> {
         let (inputs, outputs) = (shape.input_len() / shape.groups, shape.output_len() / shape.groups);
         let finish = Finish { multiplier: ones, bias: zeros };
         for residue in residues {
-            let planes = room(&mut scratch.planes, &residue.planes);
-            for (group, weights) in residue.weights.iter().enumerate() {
+            let Residue { remainder, view, weights } = residue;
+            let planes = room(&mut scratch.planes, &view.planes);
+            for (group, weights) in weights.iter().enumerate() {
                 let gradient = Images::Float(&gradient[group * outputs..(group + 1) * outputs]);
                 let input = &mut input[group * inputs..(group + 1) * inputs];
                 if shape.stride == [1, 1] {
-                    convolve(&residue.planes, &residue.offsets, gradient, weights, finish, planes, input);
+                    view.convolve(gradient, weights, finish, planes, input);
                     continue;
                 }
-                let [rows, columns] = residue.planes.out;
+                let [rows, columns] = view.planes.out;
                 let found = at_least(&mut scratch.residue, ones.len() * rows * columns);
-                convolve(&residue.planes, &residue.offsets, gradient, weights, finish, planes, found);
-                spread(found, [rows, columns], residue.remainder, shape, input);
+                view.convolve(gradient, weights, finish, planes, found);
+                spread(found, [rows, columns], *remainder, shape, input);
             }
         }
     }
@@ -275,16 +239,16 @@ impl Residue {
         let positions = |taps: &[(usize, isize)]| taps.iter().map(|tap| tap.1).collect::<Vec<_>>();
         let size = [shape.out_height(), shape.out_width()];
         let planes = Planes::new(channels_out, size, out, [1, 1], &positions(&rows), &positions(&columns));
-        let offsets = planes.offsets();
+        let view = View::new(planes, Rounding::Fused);
         let packed = |weight: &[f32]| {
-            PackedWeights::new(channels_in, offsets.len(), |input, index| {
+            PackedWeights::new(channels_in, view.taps(), |input, index| {
                 let (output, tap) = (index / (rows.len() * columns.len()), index % (rows.len() * columns.len()));
                 let (row, column) = (rows[tap / columns.len()].0, columns[tap % columns.len()].0);
                 weight[((output * channels_in + input) * shape.kernel[0] + row) * shape.kernel[1] + column]
             })
         };
         let weights = weight.chunks_exact(channels_out * shape.patch_len()).map(packed).collect();
-        Some(Self { remainder, planes, offsets, weights })
+        Some(Self { remainder, view, weights })
     }
 }
 
@@ -414,4 +378,4 @@ multiversion! {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,7 +6,8 @@
 //! A tile of outputs by pixels stays in registers while k runs; each load of pixels serves all outputs of the tile and each
 //! weight all its pixels. The order of the sum is that of k, whatever the tile.
 
-use crate::float_lanes::{FloatLanes, for_each_level};
+use crate::float_lanes::{FloatLanes, Rounded, for_each_level};
+use crate::transpose::turn;
 
 /// Numbers of outputs that a tile may have, the largest first.
 const TILES: [usize; 3] = [8, 4, 1];
@@ -14,8 +15,8 @@ const TILES: [usize; 3] = [8, 4, 1];
 const VECTORS: usize = 3;
 
 /// Weights in the order in which [`sums`] reads them: tiles of outputs, for each tap one value an output.
-#[derive(Clone, Debug)]
-pub(super) struct PackedWeights {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PackedWeights {
     values: Vec<f32>,
     outputs: usize,
     taps: usize,
@@ -34,6 +35,48 @@ impl PackedWeights {
         }
         Self { values, outputs, taps }
     }
+
+    /// The weights `[outputs, taps]`, row by row.
+    pub fn of_rows(weight: &[f32], outputs: usize, taps: usize) -> Self {
+        let mut packed = Self::default();
+        packed.set_rows(weight, taps, outputs, taps);
+        packed
+    }
+
+    /// Takes other weights in the same memory: rows of `taps` values that begin `stride` values apart.
+    ///
+    /// # Panics
+    /// If `rows` is too short.
+    pub fn set_rows(&mut self, rows: &[f32], stride: usize, outputs: usize, taps: usize) {
+        (self.outputs, self.taps) = (outputs, taps);
+        self.values.resize(outputs * taps, 0.0);
+        if outputs == 0 || taps == 0 {
+            return;
+        }
+        assert!((outputs - 1) * stride + taps <= rows.len(), "{} values for {outputs} rows of {taps}", rows.len());
+        for (first, count) in tiles(outputs) {
+            let (rows, tile) = (&rows[first * stride..], &mut self.values[first * taps..][..count * taps]);
+            if count == 1 {
+                tile.copy_from_slice(&rows[..taps]);
+                continue;
+            }
+            // SAFETY: `count` more rows of `taps` values begin here, as was checked for all of them.
+            #[allow(unsafe_code)]
+            unsafe {
+                turn(rows.as_ptr(), stride, count, taps, tile, count);
+            }
+        }
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Number of taps.
+    pub fn taps(&self) -> usize {
+        self.taps
+    }
 }
 
 /// First output and number of outputs of each tile.
@@ -48,7 +91,7 @@ fn tiles(outputs: usize) -> impl Iterator<Item = (usize, usize)> {
 
 /// One value an output: what its sums are multiplied with, and what is added then.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Finish<'a> {
+pub(crate) struct Finish<'a> {
     pub multiplier: &'a [f32],
     pub bias: &'a [f32],
 }
@@ -57,8 +100,8 @@ for_each_level! {
     /// Writes the sums of `pixels` neighbouring pixels of all outputs, which are `stride` values apart in `out`.
     ///
     /// # Safety
-    /// `planes` holds `pixels` values and one register more from each offset on; `finish` holds a value for each output; nothing
-    /// else touches the places of `out`.
+    /// `planes` holds `pixels` values, up to a whole register of 16, from each offset on, and there are as many offsets as taps;
+    /// `finish` holds a value for each output; nothing else touches the places of `out`.
     pub(super) unsafe fn sums(
         planes: &[f32],
         offsets: &[u32],
@@ -68,6 +111,38 @@ for_each_level! {
         out: *mut f32,
         stride: usize,
     ) = all_tiles
+}
+
+for_each_level! {
+    /// The same with each product rounded before it is added: the same bits at every level.
+    ///
+    /// # Safety
+    /// As [`sums`].
+    pub(crate) unsafe fn rounded_sums(
+        planes: &[f32],
+        offsets: &[u32],
+        weights: &PackedWeights,
+        finish: Finish<'_>,
+        pixels: usize,
+        out: *mut f32,
+        stride: usize,
+    ) = all_rounded_tiles
+}
+
+#[inline(always)]
+#[allow(unsafe_code)]
+// SAFETY: as `sums`.
+unsafe fn all_rounded_tiles<L: FloatLanes>(
+    planes: &[f32],
+    offsets: &[u32],
+    weights: &PackedWeights,
+    finish: Finish<'_>,
+    pixels: usize,
+    out: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { all_tiles::<Rounded<L>>(planes, offsets, weights, finish, pixels, out, stride) }
 }
 
 #[inline(always)]

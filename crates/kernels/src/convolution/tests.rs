@@ -3,7 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::random::Random;
 
-fn shapes() -> impl Strategy<Value = Conv2dShape> {
+/// Small shapes of every kind: strides, padding, dilation, groups.
+pub(crate) fn shapes() -> impl Strategy<Value = Conv2dShape> {
     (
         1usize..3,
         1usize..4,
@@ -41,8 +42,8 @@ fn whole(stream: u32, len: usize) -> Vec<f32> {
     (0..len).map(|i| Random::new(2, 0, stream).below(i as u64, 9) as f32 - 4.0).collect()
 }
 
-/// Calls `visit` with the indices of input, weight and output of every product of the sum.
-fn each_product(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
+/// Calls `visit` with the indices of input, weight and output of every product, for each output in the order of its sum.
+pub(crate) fn each_product(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize)) {
     let (in_group, out_group) = (shape.channels_in / shape.groups, shape.channels_out / shape.groups);
     for out in 0..shape.output_len() {
         let (channel, pixel) = (out / shape.out_pixels(), out % shape.out_pixels());
@@ -60,7 +61,7 @@ fn each_product(shape: &Conv2dShape, mut visit: impl FnMut(usize, usize, usize))
 }
 
 /// Images so large that their planes are computed in several bands of rows.
-fn large_shapes() -> impl Strategy<Value = Conv2dShape> {
+pub(crate) fn large_shapes() -> impl Strategy<Value = Conv2dShape> {
     (2usize..4, prop_oneof![2usize..5, 17usize..19], [75usize..84, 75..84], [4usize..6, 4..6], [1usize..3, 1..3])
         .prop_map(|(quarter, channels_out, [height, width], kernel, stride)| {
             // Planes shrink with the stride, and grow with the channels.

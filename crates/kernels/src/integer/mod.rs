@@ -8,11 +8,13 @@
 mod conv2d;
 mod lanes;
 mod matmul;
+mod pooling;
 mod scaling;
 
 pub use conv2d::conv2d;
 pub use matmul::matmul;
-pub use scaling::{affine_features, affine_plane, pixels, quantize_divide, quantize_multiply, relu};
+pub use pooling::max_pool2d;
+pub use scaling::{affine_features, affine_plane, decode, pixels, quantize_divide, quantize_multiply, relu};
 pub use scaling::{scale_features, scale_plane};
 
 #[cfg(test)]

@@ -48,6 +48,15 @@ multiversion! {
 }
 
 multiversion! {
+    /// `out = code * scale`.
+    pub fn decode(codes: &[i16], scale: f32, out: &mut [f32]) {
+        for (out, &code) in out.iter_mut().zip(codes) {
+            *out = f32::from(code) * scale;
+        }
+    }
+}
+
+multiversion! {
     /// `out = sum * scale + bias`, without the addition if there is no bias.
     pub fn scale_plane(sums: &[i32], scale: f32, bias: Option<f32>, out: &mut [f32]) {
         match bias {

@@ -77,6 +77,13 @@ fn average_plane(input: &[f32], shape: &Pool2dShape, output: &mut [f32]) {
     }
 }
 
+multiversion! {
+    /// The mean of each plane of `plane` values, on this thread.
+    pub(crate) fn mean_planes(input: &[f32], plane: usize, output: &mut [f32]) {
+        average_planes(input, plane, output);
+    }
+}
+
 /// Planes that are summed at once, so that no addition waits for the one before it.
 const TOGETHER: usize = 8;
 

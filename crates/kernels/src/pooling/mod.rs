@@ -17,6 +17,7 @@ mod average;
 mod largest;
 mod max;
 
+pub(crate) use average::mean_planes;
 pub use average::{avg_pool2d, avg_pool2d_backward, avg_pool2d_new};
 pub use max::{max_pool2d, max_pool2d_backward, max_pool2d_codes, max_pool2d_winners};
 
