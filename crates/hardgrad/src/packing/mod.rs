@@ -109,13 +109,12 @@ impl Packer {
     /// Adds a node with its tensors, which are called as its operator calls them.
     pub fn node(&mut self, name: &str, op: impl Into<Op>, inputs: &[&Edge], tensors: Vec<(&str, Stored)>) -> Edge {
         let op = op.into();
-        let carries = match &op {
-            Op::Quantize(_) => Carries::Codes,
-            // They move values or choose among them.
-            Op::MaxPool2d(_) | Op::Flatten(_) | Op::Patches(_) | Op::TakeToken(_) => {
-                inputs.first().map_or(Carries::Floats, |input| input.carries)
-            }
-            _ => Carries::Floats,
+        let carries = if matches!(op, Op::Quantize(_)) {
+            Carries::Codes
+        } else if op.passes_codes() {
+            inputs.first().map_or(Carries::Floats, |input| input.carries)
+        } else {
+            Carries::Floats
         };
         let inputs = inputs.iter().map(|edge| edge.name.clone()).collect();
         self.nodes.push(Node { name: name.to_string(), op, inputs });

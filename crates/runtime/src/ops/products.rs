@@ -94,7 +94,9 @@ impl<F> Operand<F> {
                 scale: (0..channels).map(|channel| input.scale * weight.scale_of(channel)).collect(),
                 bias: bias.map(<[f32]>::to_vec),
             },
-            _ => Self::Float(floats(node.floats("weight"), bias)),
+            (None, Domain::Float | Domain::Codes(_)) | (Some(_), Domain::Float) => {
+                Self::Float(floats(node.floats("weight"), bias))
+            }
         }
     }
 }
