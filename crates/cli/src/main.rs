@@ -16,13 +16,13 @@ use hardgrad_lab::files::{self, Claim};
 use hardgrad_lab::operators::{self, OperatorError};
 use hardgrad_lab::{
     Config, LabError, RECIPES, Start, TemperatureKind, TemperatureSchedule, bench, compare, data, diagnose,
-    environment, experiments, theory,
+    environment, experiments, models, theory,
 };
 use serde::Serialize;
 
 use arguments::{
-    Arguments, BenchArguments, CompareArguments, DataCommand, DiagnoseArguments, ExperimentArguments, OpCommand,
-    RecipesCommand, Schedule, TheoryCommand, TrainArguments, TwoLayerArguments, Verb,
+    Arguments, BenchArguments, CompareArguments, DataCommand, DiagnoseArguments, ExperimentArguments, ModelsCommand,
+    OpCommand, RecipesCommand, Schedule, TheoryCommand, TrainArguments, TwoLayerArguments, Verb,
 };
 
 fn main() -> ExitCode {
@@ -67,6 +67,14 @@ fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Recipes { command: Some(RecipesCommand::Show { recipe }), .. } => {
             print(Config::of_recipe(&recipe).map_err(LabError::from)?.to_toml().trim_end())
         }
+        Verb::Models { command: None, json } => show(&models::PRESETS, json, |presets| tables::presets(presets)),
+        Verb::Models { command: Some(ModelsCommand::Show { name, set, data }), .. } => {
+            let config = Config::default().with_changes(&set).map_err(LabError::from)?;
+            print(models::show(&name, &config, data.as_deref())?.trim_end())
+        }
+        Verb::Models { command: Some(ModelsCommand::Check { file, json }), .. } => {
+            show(&models::check_file(&file)?, json, tables::model)
+        }
         Verb::Eval { path, data, json } => {
             let evaluation = hardgrad_lab::evaluate(&path, data.as_deref())?;
             show(&evaluation, json, tables::evaluation)
@@ -75,19 +83,27 @@ fn run(verb: Verb) -> Result<(), Failure> {
             let export = hardgrad_lab::export_run(&run, &out, data.as_deref(), force)?;
             show(&export, json, |export| tables::export(export, &out))
         }
-        Verb::Predict { file, images, data, json } => {
-            let predictions = hardgrad_lab::predict(&file, &images, data.as_deref())?;
+        Verb::Predict { file, images, top, data, json } => {
+            let predictions = hardgrad_lab::predict(&file, &images, data.as_deref(), usize::from(top))?;
             show(&predictions, json, |predictions| tables::predictions(predictions))
         }
-        Verb::Inspect { path, json } => show(&hardgrad_lab::inspect(&path)?, json, tables::inspection),
+        Verb::Inspect { path, svg, json } => {
+            if let Some(svg) = &svg {
+                files::check_output(svg).map_err(LabError::from)?;
+                files::write_output(svg, hardgrad_lab::inspect_svg(&path)?.as_bytes()).map_err(LabError::from)?;
+            }
+            show(&hardgrad_lab::inspect(&path)?, json, tables::inspection)
+        }
         Verb::Data { command: DataCommand::List { json } } => {
             show(&data::known_sets(), json, |sets| tables::known_sets(sets))
         }
         Verb::Data { command: DataCommand::Check { folder, png, json } } => {
-            let report = data::check(&folder).map_err(LabError::from)?;
+            let mut reading = progress::Reading::default();
+            let request = data::Request::of(Some(&folder));
+            let report = data::check(&request, &mut |progress| reading.show(progress)).map_err(LabError::from)?;
             show(&tables::check_json(&report), json, |_| tables::check(&report))?;
             if let (Some(path), Some(set)) = (&png, &report.dataset) {
-                data::write_contact_sheet(set, path).map_err(LabError::from)?;
+                data::write_contact_sheet(set, &folder, path).map_err(LabError::from)?;
             }
             match report.problem {
                 Some(problem) => Err(LabError::from(problem).into()),
@@ -132,7 +148,7 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
             // Each wins over those before: the recipe, the file, --set, the other flags. A network that is given is taken as it is,
             // unless --set asks for more float training.
             if let Some(folder) = &arguments.init {
-                config.set_init_folder(folder);
+                config.set_init_as_it_is(folder);
             }
             let mut config = config.with_changes(&arguments.set).map_err(LabError::from)?;
             if let Some(folder) = &arguments.init {
@@ -143,6 +159,9 @@ fn train(arguments: TrainArguments) -> Result<(), Failure> {
             }
             if let Some(data) = &arguments.data {
                 config.set_data_folder(data);
+            }
+            if let Some(model) = &arguments.model {
+                config.set_model_file(model);
             }
             Start::New { config: Box::new(config), out: arguments.out, force: arguments.force }
         }
@@ -244,7 +263,9 @@ fn experiment(arguments: ExperimentArguments) -> Result<(), Failure> {
     if arguments.show {
         return print(experiment.settings().trim_end());
     }
-    let data = data::load(arguments.data.as_deref(), true).map_err(LabError::from)?;
+    let mut reading = progress::Reading::default();
+    let request = data::Request::of(arguments.data.as_deref());
+    let data = data::load(&request, &mut |progress| reading.show(progress)).map_err(LabError::from)?;
     let _claim = prepare(arguments.out.as_deref())?;
     let bar = Mutex::new(progress::Counter::default());
     let with = |act: &dyn Fn(&mut progress::Counter)| act(&mut bar.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,54 +1,56 @@
 //! Progress bars, on stderr.
 
-use hardgrad_lab::Event;
+use hardgrad_lab::{Event, data};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows what training tells; without a terminal, a line an epoch.
 #[derive(Default)]
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    reading: Reading,
+    steps: Counter,
 }
 
 impl Progress {
     pub fn show(&mut self, event: Event) {
         match event {
+            Event::Data(progress) => self.reading.show(progress),
             Event::Begin { folder, done, steps } => {
-                let bar = ProgressBar::new(steps).with_position(done);
-                let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} steps, {eta} left");
-                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                bar.reset_eta();
-                self.bar = Some(bar);
-                self.line(&format!("run folder: {}", folder.display()));
+                self.steps.begin_at(done, steps, "steps");
+                self.steps.line(&format!("run folder: {}", folder.display()));
             }
-            Event::Step { stage, loss, accuracy } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_message(format!("{}: loss {loss:.4}, accuracy {:.2} %", stage.name(), 100.0 * accuracy));
-                    bar.inc(1);
-                }
+            Event::Step { stage, text } => {
+                self.steps.message(format!("{stage}: {text}"));
+                self.steps.advance(1);
             }
-            Event::Epoch(row) => self.line(&format!(
-                "{} epoch {}: training loss {:.4}, accuracy {:.2} %; held out {:.4}, {:.2} %",
-                row.stage.name(),
-                row.epoch,
-                row.train_loss,
-                100.0 * row.train_accuracy,
-                row.test_loss,
-                100.0 * row.test_accuracy
-            )),
-            Event::Note(text) => self.line(&text),
+            Event::Skip(steps) => self.steps.advance(steps),
+            Event::Epoch { stage, epoch, text } => self.steps.line(&format!("{stage} epoch {epoch}: {text}")),
+            Event::Note(text) => self.steps.line(&text),
         }
     }
 
     pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
+        self.steps.finish();
     }
+}
 
-    fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| crate::tell(text)),
-            None => crate::tell(text),
+/// A bar of the files that are read, one for each kind of work.
+#[derive(Default)]
+pub struct Reading {
+    files: Counter,
+    doing: &'static str,
+}
+
+impl Reading {
+    pub fn show(&mut self, data::Progress { doing, done, total }: data::Progress) {
+        if self.doing != doing {
+            self.files.finish();
+            self.files.begin_at(done, total, "files");
+            self.files.message(doing.to_string());
+            self.doing = doing;
+        }
+        self.files.set(done);
+        if done == total {
+            self.files.finish();
         }
     }
 }
@@ -59,9 +61,15 @@ pub struct Counter(Option<ProgressBar>);
 
 impl Counter {
     pub fn begin(&mut self, count: u64, unit: &str) {
-        let bar = ProgressBar::new(count);
+        self.begin_at(0, count, unit);
+    }
+
+    pub fn begin_at(&mut self, done: u64, count: u64, unit: &str) {
+        let bar = ProgressBar::new(count).with_position(done);
         let template = format!("{{msg}} {{wide_bar}} {{pos}}/{{len}} {unit}, {{eta}} left");
         bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        // What was done before says nothing about the time that is left.
+        bar.reset_eta();
         self.0 = Some(bar);
     }
 
@@ -81,6 +89,12 @@ impl Counter {
     pub fn advance(&self, by: u64) {
         if let Some(bar) = &self.0 {
             bar.inc(by);
+        }
+    }
+
+    pub fn set(&self, done: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done);
         }
     }
 

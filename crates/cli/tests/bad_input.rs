@@ -108,7 +108,7 @@ fn wrong_settings_and_arguments() {
         assert_eq!(hardgrad(arguments).output().unwrap().status.code(), Some(2), "{arguments:?}");
     }
     set("quantization.delay=100000", &["quantization.delay", "below"]);
-    set("model.channels=[65536, 65536]", &["model", "parameters"]);
+    set("model.conv_net.channels=[65536, 65536]", &["model", "parameters"]);
     set("recipe=foo", &["foo", "recipe"]);
     // The printed defaults are taken back: the only complaint is about the data folder.
     fs::write(&config, succeed(&["recipes", "show", "qat"])).unwrap();

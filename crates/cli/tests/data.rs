@@ -5,7 +5,8 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{SMALL, fail, hardgrad, idx, succeed, text, write_data};
+use common::{SIDE, SMALL, fail, hardgrad, idx, succeed, text, write_data};
+use hardgrad_lab::data::{Request, load, write_png};
 use serde_json::{Value, json};
 
 fn check_json(folder: &Path) -> Value {
@@ -70,7 +71,7 @@ fn data_that_mislead_are_named() {
     write("train-labels-idx1-ubyte", &[20], &labels);
     write("t10k-labels-idx1-ubyte", &[4], &[0, 2, 0, 0]);
     let pixels: Vec<u8> = (0..4).flat_map(common::image).collect();
-    write("t10k-images-idx3-ubyte", &[4, common::SIDE as u32, common::SIDE as u32], &pixels);
+    write("t10k-images-idx3-ubyte", &[4, SIDE as u32, SIDE as u32], &pixels);
     let found = check_json(folder.path())["notes"].as_array().unwrap().clone();
     let expected = [
         "classes without training images, which cannot be learned: 1",
@@ -128,6 +129,86 @@ fn files_that_are_nearly_right_are_named() {
     );
 }
 
+/// Writes colour images into folders: the class decides which of red, green and blue is bright where its quarter is.
+fn write_folders(folder: &Path, train: usize, test: usize) {
+    for (part, first, count) in [("train", 0, train), ("test", 1000, test)] {
+        for index in first..first + count {
+            let class = ["ant", "bee", "cat", "dog"][index % 4];
+            let folder = folder.join(part).join(class);
+            fs::create_dir_all(&folder).unwrap();
+            let grey = common::image(index);
+            let planes: Vec<u8> =
+                (0..3).flat_map(|plane| grey.iter().map(move |value| value / (1 + plane as u8))).collect();
+            write_png(&folder.join(format!("{index}.png")), &[3, SIDE, SIDE], &planes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn images_in_folders_are_checked_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("animals");
+    write_folders(&data, 16, 8);
+    fs::write(data.join("train/ant/Thumbs.db"), b"\0").unwrap();
+    let sheet = folder.path().join("sheet.png");
+    let table = succeed(&["data", "check", text(&data), "--png", text(&sheet)]);
+    assert!(table.contains("train/ant") && table.contains("4 x 3 x 8 x 8"), "{table}");
+    assert!(table.contains("Thumbs.db is no PNG or JPEG image of a class and was left out"), "{table}");
+    assert!(fs::read(&sheet).unwrap().starts_with(b"\x89PNG"));
+    let report = check_json(&data);
+    let classes = ["ant", "bee", "cat", "dog"]
+        .into_iter()
+        .enumerate()
+        .map(|(class, name)| json!({"class": class, "name": name, "training_images": 4, "test_images": 2}));
+    assert_eq!(report["classes"], Value::Array(classes.collect()));
+
+    // Images of the set are no place for the sheet.
+    let image = data.join("train/bee/1.png");
+    let before = fs::read(&image).unwrap();
+    fail(&["data", "check", text(&data), "--png", text(&image)], 1, &["1.png", "choose another name"]);
+    assert_eq!(fs::read(&image).unwrap(), before);
+
+    write_png(&image, &[3, 9, 7], &[5; 189]).unwrap();
+    let words = ["train/bee/1.png", "is 9 x 7 pixels (height x width)", "--set data.size=[8, 8]"];
+    fail(&["train", "qat", "--data", text(&data)], 1, &words);
+    fs::write(&image, &before[..before.len() / 2]).unwrap();
+    fail(&["train", "qat", "--data", text(&data)], 1, &["train/bee/1.png", "damaged image"]);
+}
+
+#[test]
+fn colour_images_in_folders_train() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (folder.path().join("animals"), folder.path().join("run"));
+    write_folders(&data, 96, 8);
+    let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run)];
+    arguments.extend(SMALL);
+    let report = succeed(&arguments);
+    assert!(report.contains("8 of 8 outputs identical"), "{report}");
+}
+
+#[test]
+fn tables_train() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (folder.path().join("flowers.csv"), folder.path().join("run"));
+    let rows = (0..120).map(|row| {
+        let class = row % 3;
+        let colour = ["red", "blue"][(row / 3) % 2];
+        format!("{}.{},{colour},{},{}\n", class * 2, row % 10, 10 - class, ["iris", "rose", "tulip"][class])
+    });
+    fs::write(&data, format!("length,colour,width,kind\n{}", rows.collect::<String>())).unwrap();
+    let report = check_json(&data);
+    assert_eq!(report["classes"][2], json!({"class": 2, "name": "tulip", "training_images": 32, "test_images": 8}));
+    let mut arguments = vec!["train", "qat", "--data", text(&data), "--out", text(&run)];
+    arguments.extend(SMALL);
+    arguments.extend(["--set", "model.preset=mlp", "--set", "model.mlp.hidden=[8]"]);
+    let report = succeed(&arguments);
+    assert!(report.contains("24 of 24 outputs identical"), "{report}");
+
+    fail(&["data", "check", text(&folder.path().join("nowhere.csv"))], 1, &["nowhere.csv", "check that it exists"]);
+    fs::write(&data, "length,kind\n1,iris\n,rose\n").unwrap();
+    fail(&["train", "qat", "--data", text(&data)], 1, &["flowers.csv: line 3, column length: the value is missing"]);
+}
+
 #[test]
 fn padded_gzip_files_are_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,7 +226,7 @@ fn a_subset_of_a_known_set_trains_when_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("subset");
     copy_of_the_embedded_set(&data);
-    let train = hardgrad_lab::data::load(None, true).unwrap().train;
+    let train = load(&Request::of(None), &mut |_| {}).unwrap().train;
     fs::remove_file(data.join("train-images-idx3-ubyte.gz")).unwrap();
     fs::remove_file(data.join("train-labels-idx1-ubyte.gz")).unwrap();
     fs::write(data.join("train-images-idx3-ubyte"), idx(&[64, 28, 28], &train.pixels[..64 * 784])).unwrap();

@@ -13,7 +13,7 @@ use hardgrad::layers::{
     BatchNorm, BatchNormConfig, QuantConv2d, QuantConv2dConfig, QuantLinear, QuantLinearConfig, QuantRelu,
 };
 use hardgrad::ops::{self, Conv2dOptions, LearnedStep};
-use hardgrad::optim::{Method, Optimizer, Rates};
+use hardgrad::optim::{Method, Optimizer, Update};
 use hardgrad::parameters;
 use hardgrad::quantize::{QuantizerConfig, RangeMethod, StepClock};
 use hardgrad::random::Random;
@@ -167,7 +167,7 @@ fn training_steps_give_the_same_bytes() {
     let dims = [33, 3, SIZE, SIZE];
     for quantized in [false, true] {
         same_with_any_number_of_threads("training", || {
-            let (mut net, mut optimizer) = (Net::new(quantized), Optimizer::new(Method::ADAM));
+            let (mut net, mut optimizer) = (Net::new(quantized), Optimizer::new());
             let first: Vec<_> = parameters::read(&net).into_iter().map(|parameter| parameter.values).collect();
             for step in 0..4 {
                 let x = Tensor::<4>::from_inner(plain(normal(len(dims), step), dims));
@@ -175,7 +175,8 @@ fn training_steps_give_the_same_bytes() {
                 let loss = (net.forward(x) - goal).square().sum();
                 let mut gradients = GradientsParams::from_grads(loss.backward(), &net);
                 let gradients = parameters::gradients(&net, &mut gradients);
-                net = optimizer.step(net, gradients, 1.0, |_| Rates { learning_rate: 1e-2, weight_decay: 1e-4 });
+                net = optimizer
+                    .step(net, gradients, 1.0, |_| Update { weight_decay: 1e-4, ..Update::new(Method::ADAM, 1e-2) });
             }
             let last: Vec<_> = parameters::read(&net).into_iter().map(|parameter| parameter.values).collect();
             assert!(first.iter().zip(&last).all(|(first, last)| first != last), "all parameters learn");

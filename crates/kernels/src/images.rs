@@ -1,4 +1,4 @@
-//! Pixels to network inputs, with the random changes that training makes.
+//! Pixels, chosen and changed at random as training does, and what real values they stand for.
 
 use rayon::prelude::*;
 
@@ -37,9 +37,11 @@ impl PixelScale {
     }
 }
 
-/// Size of images with one channel.
+/// Size of an image; a row of `features` values is `[features, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageSize {
+    /// Channels, each a plane.
+    pub channels: usize,
     /// Rows.
     pub height: usize,
     /// Columns.
@@ -47,9 +49,9 @@ pub struct ImageSize {
 }
 
 impl ImageSize {
-    /// Pixels of one image.
-    pub fn pixels(&self) -> usize {
-        self.height * self.width
+    /// Bytes of one image.
+    pub fn bytes(&self) -> usize {
+        self.channels * self.height * self.width
     }
 }
 
@@ -67,47 +69,77 @@ impl Augmentation {
     pub const NONE: Self = Self { horizontal_flip: false, shift: 0 };
 }
 
-/// Writes the inputs of the images `chosen` (indices into `pixels`) to `out` `[chosen, height, width]`.
+/// Writes the images `chosen` (indices into `pixels`, `[images, channels, height, width]`) to `out`, changed at random.
 ///
-/// Value `3 i` of `random` decides whether the image at place i is mirrored, `3 i + 1` and `3 i + 2` how far it is shifted.
-pub fn inputs(
+/// Value `3 i` of `random` decides whether the image at place i is mirrored, `3 i + 1` and `3 i + 2` how far it is shifted down
+/// and to the right; all channels of an image are changed alike.
+///
+/// ```
+/// use hardgrad_kernels::images::{Augmentation, ImageSize, bytes};
+/// use hardgrad_kernels::random::Random;
+///
+/// let (size, mut out) = (ImageSize { channels: 1, height: 1, width: 2 }, [0; 4]);
+/// bytes(&[1, 2, 3, 4, 5, 6], size, &[2, 0], Augmentation::NONE, Random::new(0, 0, 0), &mut out);
+/// assert_eq!(out, [5, 6, 1, 2]);
+/// ```
+///
+/// # Panics
+/// If `out` does not hold as many images as were chosen, or an index has no image.
+pub fn bytes(
     pixels: &[u8],
     size: ImageSize,
     chosen: &[u32],
-    scale: PixelScale,
     augmentation: Augmentation,
     random: Random,
-    out: &mut [f32],
+    out: &mut [u8],
 ) {
-    out.par_chunks_mut(size.pixels()).zip(chosen).enumerate().for_each(|(place, (out, &image))| {
-        let image = &pixels[image as usize * size.pixels()..][..size.pixels()];
+    let len = size.bytes();
+    assert_eq!(out.len(), chosen.len() * len, "{} images of {size:?}", chosen.len());
+    out.par_chunks_mut(len.max(1)).zip(chosen).enumerate().for_each(|(place, (out, &image))| {
+        let image = &pixels[image as usize * len..][..len];
+        if augmentation == Augmentation::NONE {
+            return out.copy_from_slice(image);
+        }
         let draw = |which: u64, bound: u32| random.below(3 * place as u64 + which, bound);
         let mirrored = augmentation.horizontal_flip && draw(0, 2) == 1;
         let shift = |which| draw(which, 2 * augmentation.shift + 1) as isize - augmentation.shift as isize;
         let (down, right) = (shift(1), shift(2));
-        for (row, out) in out.chunks_mut(size.width).enumerate() {
-            let source = row.checked_add_signed(-down).filter(|row| *row < size.height);
-            for (column, out) in out.iter_mut().enumerate() {
-                let column = if mirrored { size.width - 1 - column } else { column };
-                let column = column.checked_add_signed(-right).filter(|column| *column < size.width);
-                let pixel = source.zip(column).map_or(0, |(row, column)| image[row * size.width + column]);
-                *out = scale.apply(pixel);
-            }
+        let plane = size.height * size.width;
+        for (image, out) in image.chunks_exact(plane).zip(out.chunks_exact_mut(plane)) {
+            change(image, size.width, mirrored, [down, right], out);
         }
     });
 }
 
+/// Shifts a plane, then mirrors it.
+fn change(plane: &[u8], width: usize, mirrored: bool, [down, right]: [isize; 2], out: &mut [u8]) {
+    // What stays of a row: `count` pixels from `from` on come to lie from `to` on.
+    let (from, to) = (right.min(0).unsigned_abs().min(width), right.max(0).unsigned_abs().min(width));
+    let count = width - from.max(to);
+    let height = plane.len() / width;
+    for (row, out) in out.chunks_exact_mut(width).enumerate() {
+        out.fill(0);
+        if let Some(row) = row.checked_add_signed(-down).filter(|row| *row < height) {
+            out[to..][..count].copy_from_slice(&plane[row * width..][from..][..count]);
+        }
+        if mirrored {
+            out.reverse();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    const SIZE: ImageSize = ImageSize { height: 2, width: 3 };
+    const SIZE: ImageSize = ImageSize { channels: 1, height: 2, width: 3 };
     const PIXELS: [u8; 12] = [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6];
-    const PLAIN: PixelScale = PixelScale { scale: 1.0, zero_point: 0 };
 
-    fn changed(augmentation: Augmentation, step: u32) -> [f32; 6] {
-        let mut out = [0.0; 6];
-        inputs(&PIXELS, SIZE, &[1], PLAIN, augmentation, Random::new(0, step, 0), &mut out);
+    fn changed(augmentation: Augmentation, step: u32) -> [u8; 6] {
+        let mut out = [9; 6];
+        bytes(&PIXELS, SIZE, &[1], augmentation, Random::new(0, step, 0), &mut out);
         out
     }
 
@@ -129,16 +161,53 @@ mod tests {
     fn flips_are_the_image_or_its_mirror_and_both_appear() {
         let seen: Vec<_> =
             (0..20).map(|step| changed(Augmentation { horizontal_flip: true, shift: 0 }, step)).collect();
-        assert!(seen.contains(&[1., 2., 3., 4., 5., 6.]) && seen.contains(&[3., 2., 1., 6., 5., 4.]));
-        assert!(seen.iter().all(|image| image[0] == 1.0 || image[0] == 3.0));
+        assert!(seen.contains(&[1, 2, 3, 4, 5, 6]) && seen.contains(&[3, 2, 1, 6, 5, 4]));
+        assert!(seen.iter().all(|image| image[0] == 1 || image[0] == 3));
     }
 
     #[test]
     fn shifts_move_rows_and_columns_and_fill_with_background() {
         let seen: Vec<_> =
             (0..60).map(|step| changed(Augmentation { horizontal_flip: false, shift: 1 }, step)).collect();
-        for expected in [[0., 0., 0., 0., 1., 2.], [1., 2., 3., 4., 5., 6.], [5., 6., 0., 0., 0., 0.]] {
+        for expected in [[0, 0, 0, 0, 1, 2], [1, 2, 3, 4, 5, 6], [5, 6, 0, 0, 0, 0]] {
             assert!(seen.contains(&expected), "{expected:?} not among {seen:?}");
+        }
+    }
+
+    #[test]
+    fn rows_of_a_table_are_copied() {
+        let size = ImageSize { channels: 3, height: 1, width: 1 };
+        let mut out = [0; 6];
+        bytes(&PIXELS, size, &[3, 2], Augmentation::NONE, Random::new(0, 0, 0), &mut out);
+        assert_eq!(out, [4, 5, 6, 1, 2, 3]);
+        bytes(&[], size, &[], Augmentation::NONE, Random::new(0, 0, 0), &mut []);
+    }
+
+    proptest! {
+        /// Pixel by pixel, in all channels alike.
+        #[test]
+        fn every_pixel_comes_from_its_place(
+            channels in 1usize..4, height in 1usize..6, width in 1usize..6, shift in 0u32..8, horizontal_flip: bool,
+            seed in 0u64..1000,
+        ) {
+            let size = ImageSize { channels, height, width };
+            let pixels: Vec<u8> = (0..3 * size.bytes()).map(|place| 1 + (place % 255) as u8).collect();
+            let (chosen, random) = ([2, 0, 1, 1], Random::new(seed, 0, 0));
+            let mut out = vec![9; 4 * size.bytes()];
+            bytes(&pixels, size, &chosen, Augmentation { horizontal_flip, shift }, random, &mut out);
+            for (place, found) in out.into_iter().enumerate() {
+                let (image, rest) = (place / size.bytes(), place % size.bytes());
+                let (channel, row, column) = (rest / (height * width), rest / width % height, rest % width);
+                let draw = |which: u64, bound| i64::from(random.below(3 * image as u64 + which, bound));
+                let mirrored = horizontal_flip && draw(0, 2) == 1;
+                let [down, right] = [1, 2].map(|which| draw(which, 2 * shift + 1) - i64::from(shift));
+                let column = if mirrored { width - 1 - column } else { column };
+                let (row, column) = (row as i64 - down, column as i64 - right);
+                let inside = (0..height as i64).contains(&row) && (0..width as i64).contains(&column);
+                let plane = (chosen[image] as usize * channels + channel) * height;
+                let expected = if inside { pixels[(plane + row as usize) * width + column as usize] } else { 0 };
+                prop_assert_eq!(found, expected);
+            }
         }
     }
 }

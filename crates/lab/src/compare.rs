@@ -1,17 +1,20 @@
 //! Training small problems with several estimators, side by side.
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 use hardgrad::categorical::{self, ESTIMATORS, TemperatureSchedule};
+use hardgrad::optim::{Method, Optimizer};
+use hardgrad::parameters::Role;
 use hardgrad::random::Random;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::chart::{self, Chart, Mark, Panel, Scale, Series};
 use crate::objectives::{self, Learner, Objective, Size};
-use crate::{LabError, files};
+use crate::train::step::{self, Group, Step};
+use crate::{LabError, files, streams};
 
 /// What to train.
 #[derive(Clone, Debug)]
@@ -186,26 +189,41 @@ fn train(
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Vec<(u64, f64)>, LabError> {
     let mut learner = objective.learner(seed, 0.0);
-    let mut estimator = categorical::by_name(name)?;
-    let mut optimizer: ModuleOptimizer = AdamConfig::new().with_epsilon(1e-8).init();
+    let estimator = RefCell::new(categorical::by_name(name)?);
+    let mut optimizer = Optimizer::new();
+    let owns = |_: &str, _: Role| true;
+    let groups =
+        [Group { owns: &owns, method: Method::ADAM, rate_factor: 1.0, weight_decay: 0.0, clip: None, every: 1 }];
+    let diverged = |done: u64| {
+        LabError::Usage(format!("{name}: the cost is not finite after {done} steps; lower --learning-rate"))
+    };
     let every = request.steps.div_ceil(POINTS);
     let mut curve = vec![(0, expected_cost(objective, &learner, seed, 0))];
     for step in 0..request.steps {
         let contexts = contexts(objective, request.batch_size, seed, step as u32);
         let temperature = request.temperature.at(step, request.steps);
-        let logits = objective.logits(&learner, &contexts);
-        let mut cost = |choices: Tensor<3>| objective.cost(&learner, choices, &contexts);
-        let random = Random::new(seed, step as u32, ESTIMATOR_STREAM);
-        let costs = estimator.cost(logits, &mut cost, temperature, &random)?;
-        let gradients = GradientsParams::from_grads(costs.mean().backward(), &learner);
-        learner = optimizer.step(request.learning_rate, learner, gradients);
+        let loss = |learner: &Learner| -> Result<Tensor<1>, LabError> {
+            let logits = objective.logits(learner, &contexts);
+            let mut cost = |choices: Tensor<3>| objective.cost(learner, choices, &contexts);
+            let random = Random::new(seed, step as u32, streams::COMPARE_ESTIMATOR);
+            Ok(estimator.borrow_mut().cost(logits, &mut cost, temperature, &random)?.mean())
+        };
+        let at = Step {
+            loss: &loss,
+            guidance: None,
+            perturbed: None,
+            slopes: None,
+            clip_norm: None,
+            groups: &groups,
+            rate: request.learning_rate,
+        };
+        let taken = step::step(learner, &mut optimizer, &at);
+        learner = taken.map_err(|problem| if problem.is_not_finite() { diverged(step) } else { problem })?.0;
         let done = step + 1;
         if done.is_multiple_of(every) || done == request.steps {
             let cost = expected_cost(objective, &learner, seed, done as u32);
             if !cost.is_finite() {
-                return Err(LabError::Usage(format!(
-                    "{name}: the cost is not finite after {done} steps; lower --learning-rate"
-                )));
+                return Err(diverged(done));
             }
             curve.push((done, cost));
             tell(Progress::Steps(if done.is_multiple_of(every) { every } else { done % every }));
@@ -216,7 +234,7 @@ fn train(
 
 /// Inputs of a step: all the same where there is but one.
 fn contexts(objective: &dyn Objective, rows: usize, seed: u64, step: u32) -> Vec<u32> {
-    let random = Random::new(seed, step, CONTEXT_STREAM);
+    let random = Random::new(seed, step, streams::COMPARE_CONTEXTS);
     (0..rows as u64).map(|row| random.below(row, objective.contexts() as u32)).collect()
 }
 
@@ -241,7 +259,7 @@ fn expected_cost(objective: &dyn Objective, learner: &Learner, seed: u64, step: 
     let contexts = evaluation_contexts(objective);
     let logits = objective.logits(learner, &contexts).inner();
     let logits = logits.reshape([contexts.len() * variables, categories]);
-    let chosen = categorical::sample(&logits, &Random::new(seed, step, EVALUATION_STREAM));
+    let chosen = categorical::sample(&logits, &Random::new(seed, step, streams::COMPARE_EVALUATION));
     let choices = categorical::one_hot(&chosen, categories).reshape([contexts.len(), variables, categories]);
     f64::from(objective.cost(learner, choices, &contexts).inner().mean().into_scalar::<f32>())
 }
@@ -312,8 +330,3 @@ fn to_svg(comparison: &Comparison) -> Result<String, String> {
     }
     chart::draw(&Chart::new([panel]))
 }
-
-/// Random streams of the three kinds of draws.
-const ESTIMATOR_STREAM: u32 = 110;
-const CONTEXT_STREAM: u32 = 111;
-const EVALUATION_STREAM: u32 = 112;

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use hardgrad::categorical::CategoricalError;
+use hardgrad::network::NetworkError;
 use hardgrad::packing::PackError;
 use hardgrad::parameters::ParameterError;
 use hardgrad::zeroth_order::ZerothOrderError;
@@ -10,6 +11,7 @@ use thiserror::Error;
 use crate::config::ConfigError;
 use crate::data::DataError;
 use crate::files::FileError;
+use crate::models::ModelError;
 use crate::objectives::ObjectiveError;
 
 /// Anything that can go wrong in the lab; one line each, with the thing and the mend.
@@ -18,6 +20,12 @@ pub enum LabError {
     /// A config, or a change to one.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A description of a network, or weights for it.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A network that cannot be made of its description and its rules.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// An objective.
     #[error(transparent)]
     Objective(#[from] ObjectiveError),
@@ -112,6 +120,12 @@ pub enum LabError {
         /// What does not fit.
         problem: ParameterError,
     },
+    /// A step met a value that is not finite.
+    #[error("{tensor} is not finite; lower the learning rate")]
+    StepNotFinite {
+        /// The loss, or the first gradient with a NaN or an infinity.
+        tensor: String,
+    },
     /// Training met a value that is not finite.
     #[error(
         "{tensor} is not finite at step {step} (epoch {epoch}) of the {stage} stage; checkpoints from before, if there were any, are kept: \
@@ -186,10 +200,15 @@ impl LabError {
     /// True where the caller asked for something that cannot be, false where something failed on the way.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Config(_) | Self::RunExists { .. } | Self::OtherData { .. } | Self::Usage(_) | Self::Objective(_) => {
-                true
-            }
+            Self::Config(_)
+            | Self::Network(_)
+            | Self::RunExists { .. }
+            | Self::OtherData { .. }
+            | Self::Usage(_)
+            | Self::Objective(_)
+            | Self::Data(DataError::Request { .. }) => true,
             Self::File(error) | Self::Data(DataError::File(error)) => matches!(error, FileError::Refused { .. }),
+            Self::Model(error) => error.is_usage(),
             Self::ZerothOrder(error) => !matches!(error, ZerothOrderError::NotFinite),
             // What a run meets on its way is a failure; names, settings and sizes are the caller's.
             Self::Estimator(error) => {
@@ -204,11 +223,17 @@ impl LabError {
             | Self::Damaged { .. }
             | Self::OtherVersion { .. }
             | Self::Parameters { .. }
+            | Self::StepNotFinite { .. }
             | Self::NotFinite { .. }
             | Self::Pack(_)
             | Self::Packed { .. }
             | Self::NotIdentical { .. }
             | Self::Threads { .. } => false,
         }
+    }
+
+    /// True where a step met a value that is not finite: the callers of single steps tell it apart.
+    pub(crate) fn is_not_finite(&self) -> bool {
+        matches!(self, Self::StepNotFinite { .. })
     }
 }

@@ -1,13 +1,17 @@
 use std::path::Path;
 use std::time::Instant;
 
+use hardgrad::network::Network;
 use hardgrad_runtime::{Comparison, PackedModel, first_difference};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::data::Images;
-use crate::evaluate::{HeldOut, accuracy, load_quantized, logits};
 use crate::files::{self, FileError};
-use crate::{ConvNet, LabError, NetworkShape, Run};
+use crate::held_out::{HeldOut, held_out};
+use crate::model_file::load_trained;
+use crate::outputs::{accuracy, logits};
+use crate::summary::ProofAccuracy;
+use crate::{InputFormat, LabError, Run};
 
 /// What an export wrote and proved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,15 +32,6 @@ pub struct Export {
     pub notes: Vec<String>,
 }
 
-/// Accuracy on both sides of a proof: equal outputs of a wrong model would show here.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProofAccuracy {
-    /// Of the trained model.
-    pub trained: f64,
-    /// Of the packed file.
-    pub packed: f64,
-}
-
 /// Packs a run's model, compares it with the trained one on all held-out images, and writes it to `out` if every output is
 /// identical.
 pub fn export_run(folder: &Path, out: &Path, data: Option<&Path>, force: bool) -> Result<Export, LabError> {
@@ -53,11 +48,11 @@ pub fn export_run(folder: &Path, out: &Path, data: Option<&Path>, force: bool) -
     if !run.is_packed_path(out) {
         files::check_output(out)?;
     }
-    let (network, model) = load_quantized(&run)?;
-    let HeldOut { name, images, notes } = model.held_out(&run, data)?;
-    let packed = pack(&network, &model.shape, out)?;
-    let (trained, _) = logits(&network, &images, &model.shape);
-    let proof = verify(&packed, &trained, &images, &model.shape, out)?;
+    let (network, model) = load_trained(&run)?;
+    let HeldOut { name, images, notes } = held_out(&model, data)?;
+    let packed = pack(&network, &model.input, out)?;
+    let (trained, _) = logits(&network, &images, &model.input);
+    let proof = verify(&packed, &trained, &images, &model.input, out)?;
     files::write(out, &packed)?;
     let path = run.model_path();
     let float_bytes = std::fs::metadata(&path).map_err(|cause| FileError::new(&path, "reading", cause))?.len();
@@ -73,10 +68,9 @@ pub fn export_run(folder: &Path, out: &Path, data: Option<&Path>, force: bool) -
 }
 
 /// The packed file of a network; `path` is for errors.
-pub(crate) fn pack(network: &ConvNet, shape: &NetworkShape, path: &Path) -> Result<Vec<u8>, LabError> {
-    let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
-    let model = network.pack(shape)?;
-    model.to_bytes().map_err(problem)
+pub(crate) fn pack(network: &Network, input: &InputFormat, path: &Path) -> Result<Vec<u8>, LabError> {
+    let model = network.pack(input.pixels(), input.class_names.clone())?;
+    model.to_bytes().map_err(|problem| LabError::Packed { path: path.to_path_buf(), problem })
 }
 
 /// Images that are classified before time is taken.
@@ -97,20 +91,20 @@ pub(crate) fn verify(
     packed: &[u8],
     trained: &[f32],
     images: &Images,
-    shape: &NetworkShape,
+    input: &InputFormat,
     path: &Path,
 ) -> Result<Proof, LabError> {
     let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
     let executor = PackedModel::from_bytes(packed).and_then(|model| model.plan()).map_err(problem)?;
     // The first images pay for memory and threads; they are not timed.
-    let first = &images.pixels[..images.pixels.len().min(WARM_UP * images.height * images.width)];
+    let first = &images.pixels[..images.pixels.len().min(WARM_UP * input.len())];
     executor.logits(first).map_err(problem)?;
     let begin = Instant::now();
     let found = executor.logits(&images.pixels).map_err(problem)?;
     let seconds = begin.elapsed().as_secs_f64();
-    let accuracy = |logits: &[f32]| accuracy(logits, &images.labels, shape.class_names.len());
+    let accuracy = |logits: &[f32]| accuracy(logits, &images.labels, input.classes());
     let accuracy = ProofAccuracy { trained: accuracy(trained), packed: accuracy(&found) };
-    let Comparison { identical_rows, total_rows, first } = first_difference(trained, &found, shape.class_names.len());
+    let Comparison { identical_rows, total_rows, first } = first_difference(trained, &found, input.classes());
     match first {
         None => Ok(Proof { identical: identical_rows, accuracy, seconds }),
         Some(first) => Err(LabError::NotIdentical {

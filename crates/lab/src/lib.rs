@@ -2,7 +2,7 @@
 //! proof, predictions, reports.
 //!
 //! A *recipe* is a kind of experiment with a complete default config; a *run* is a folder that one execution of a recipe
-//! fills. The way of data: files -> [`data`] -> batches -> network -> loss -> gradients -> optimizer -> checkpoint ->
+//! fills. The way of data: files -> [`data`] -> bytes -> network -> loss -> gradients -> optimizer -> checkpoint ->
 //! packed model -> verification on held-out images -> report.
 
 pub mod bench;
@@ -17,45 +17,40 @@ mod evaluate;
 pub mod experiments;
 mod export;
 pub mod files;
+mod held_out;
+mod input_format;
 mod inspect;
-mod network;
-mod networks;
+mod model_file;
+pub mod models;
 pub mod objectives;
 mod operator_plots;
 pub mod operators;
+mod outputs;
 mod plot;
 mod predict;
+mod premise;
+mod recipes;
 mod run;
+mod streams;
+mod summary;
+mod tasks;
 mod tensor_file;
 pub mod theory;
-pub mod train;
-
-use serde::Serialize;
+mod train;
 
 pub use config::Config;
 pub use error::LabError;
-pub use evaluate::{Evaluation, evaluate};
-pub use export::{Export, ProofAccuracy, export_run};
+pub use evaluate::evaluate;
+pub use export::{Export, export_run};
 pub use hardgrad::categorical::{ESTIMATORS, TemperatureKind, TemperatureSchedule};
 pub use hardgrad::settings::Setting;
-pub use inspect::{Inspection, Training, inspect};
-pub use network::{ConvNet, NetworkShape};
+pub use input_format::InputFormat;
+pub use inspect::{Inspection, Training, inspect, inspect_svg};
 pub use operator_plots::write_operator_plots;
+pub use outputs::Evaluation;
 pub use predict::{Prediction, predict};
-pub use run::{Row, Run, Summary};
-pub use train::{Event, Stage, Start, train};
-
-/// A recipe: its name and what it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Recipe {
-    /// The word on the command line and in configs.
-    pub name: &'static str,
-    /// One line about it.
-    pub description: &'static str,
-}
-
-/// All recipes.
-pub const RECIPES: [Recipe; 1] = [Recipe {
-    name: "qat",
-    description: "train a float network, quantise it, train on with quantisation (QAT), export and verify the packed model",
-}];
+pub use recipes::list::{RECIPES, RecipeEntry};
+pub use recipes::start::train;
+pub use run::Run;
+pub use summary::{ProofAccuracy, Row, Summary};
+pub use train::event::{Event, Start};

@@ -8,6 +8,7 @@ use hardgrad::ops::{self, Bounds, ReluSurrogate, Rule};
 use hardgrad::{Surrogate, codebook, graph};
 
 use crate::chart::{self, Chart, Panel, Series, Style};
+use crate::train::step::tensor_gradient;
 use crate::{LabError, files};
 
 /// A function of one variable, and where to draw it.
@@ -113,9 +114,9 @@ fn draw(function: &Function) -> Result<String, String> {
     let values: Vec<f32> = x.iter().map(|x| *x as f32).collect();
     let leaf = Tensor::<1>::from_floats(values.as_slice(), &Device::flex().autodiff()).require_grad();
     let y = (function.apply)(leaf.clone());
-    let gradient = leaf.grad(&y.clone().sum().backward());
+    let gradient = tensor_gradient(y.clone().sum(), &leaf);
     let y: Vec<f64> = y.inner().into_data().iter::<f64>().collect();
-    let slope: Vec<f64> = gradient.map_or(vec![0.0; POINTS], |gradient| gradient.into_data().iter::<f64>().collect());
+    let slope: Vec<f64> = gradient.into_data().iter::<f64>().collect();
     let pretended = pretended(&y, &slope, step);
     let forward = Panel::new(function.title.as_str(), "x", "y")
         .with(branches("hard function", &x, &y))

@@ -1,22 +1,36 @@
-//! The picture of a run: loss and accuracy by epoch.
+//! The picture of a run: its metrics by epoch.
 
 use crate::chart::{self, Chart, Mark, Panel, Series};
-use crate::train::EpochRow;
 
-/// Loss and accuracy, on training and held-out images, as an SVG picture; a line marks where quantisation begins.
-pub(crate) fn training_curve(rows: &[EpochRow], float_epochs: u64) -> Result<String, String> {
-    let series = |name: &str, pick: fn(&EpochRow) -> f64| {
-        Series::line(name, rows.iter().enumerate().map(|(index, row)| (index as f64 + 1.0, pick(row))))
-    };
-    // Between the last float epoch and the first quantised one.
-    let begins = Mark::vertical(float_epochs as f64 + 0.5, "quantisation begins");
-    let loss = Panel::new("loss", "epoch", "cross-entropy (nats)")
-        .with(series("training", |row| row.train_loss))
-        .with(series("held out", |row| row.test_loss))
-        .with_mark(begins.clone());
-    let accuracy = Panel::new("accuracy", "epoch", "classified correctly (%)")
-        .with(series("training", |row| 100.0 * row.train_accuracy))
-        .with(series("held out", |row| 100.0 * row.test_accuracy))
-        .with_mark(begins);
-    chart::draw(&Chart::new([loss, accuracy]))
+/// A metric, on training and on validation data.
+pub(crate) struct Curve {
+    /// What it is.
+    pub title: String,
+    /// The label of its axis.
+    pub axis: String,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
+/// A line of a curve.
+pub(crate) struct Line {
+    /// On which data.
+    pub name: String,
+    /// Epoch and value.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Curves side by side as an SVG picture; `begins` are epochs at which something begins, and what.
+pub(crate) fn curves<'a>(
+    panels: impl IntoIterator<Item = Curve>,
+    begins: impl IntoIterator<Item = (f64, &'a str)>,
+) -> Result<String, String> {
+    let marks: Vec<Mark> = begins.into_iter().map(|(at, label)| Mark::vertical(at, label)).collect();
+    let panels = panels.into_iter().map(|Curve { title, axis, lines }| {
+        let panel = Panel::new(title, "epoch", axis);
+        let panel =
+            lines.into_iter().fold(panel, |panel, Line { name, points }| panel.with(Series::line(name, points)));
+        marks.iter().fold(panel, |panel, mark| panel.with_mark(mark.clone()))
+    });
+    chart::draw(&Chart::new(panels))
 }

@@ -2,11 +2,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use crate::config::path_text;
-use crate::export::ProofAccuracy;
-use crate::files::{self, Claim, FileError};
+use crate::files::{self, Claim, FileError, of_runs};
 use crate::{Config, LabError};
 
 /// A folder that one execution of a recipe fills.
@@ -14,40 +10,20 @@ use crate::{Config, LabError};
 /// | file | content |
 /// |---|---|
 /// | `config.toml` | every setting, as training started; the model files hold their own |
+/// | `model.toml` | the network as a description |
 /// | `metrics.csv` | a row an epoch |
 /// | `checkpoints/` | what `--resume` continues from |
 /// | `float.safetensors` | the network after the float stage |
-/// | `model.safetensors` | the network after the quantised stage |
+/// | `model.safetensors` | the network after the last stage |
 /// | `model.packed.safetensors` | the packed model, verified |
 /// | `summary.json` | the table that training prints, for machines |
-/// | `curve.svg` | loss and accuracy by epoch |
+/// | `curve.svg` | the metrics by epoch |
 #[derive(Clone, Debug)]
 pub struct Run {
     folder: PathBuf,
 }
 
 impl Run {
-    const CONFIG: &str = "config.toml";
-    const METRICS: &str = "metrics.csv";
-    const SUMMARY: &str = "summary.json";
-    const CURVE: &str = "curve.svg";
-    const FLOAT_MODEL: &str = "float.safetensors";
-    const MODEL: &str = "model.safetensors";
-    const PACKED: &str = "model.packed.safetensors";
-    pub(crate) const CHECKPOINTS: &str = "checkpoints";
-
-    /// The files of a run, besides its checkpoints.
-    pub(crate) const FILES: [&str; 8] = [
-        Self::CONFIG,
-        Self::METRICS,
-        Self::SUMMARY,
-        Self::CURVE,
-        Self::FLOAT_MODEL,
-        Self::MODEL,
-        Self::PACKED,
-        Claim::NAME,
-    ];
-
     /// Opens a run that exists.
     pub fn open(folder: &Path) -> Result<Self, LabError> {
         let run = Self { folder: folder.to_path_buf() };
@@ -61,15 +37,22 @@ impl Run {
         Ok(run)
     }
 
-    /// Makes a new run with its config in `out`, or in the first of `runs/RECIPE-1`, `runs/RECIPE-2`, ... that is free; `replace`
-    /// deletes a run that is in `out`. Nobody else gets the folder while the claim lives.
-    pub fn create(out: Option<&Path>, config: &Config, replace: bool) -> Result<(Self, Claim), LabError> {
+    /// Makes a new run with its config and its network (TOML) in `out`, or in the first of `runs/RECIPE-1`, `runs/RECIPE-2`, ...
+    /// that is free; `replace` deletes a run that is in `out`. Nobody else gets the folder while the claim lives.
+    pub fn create(
+        out: Option<&Path>,
+        config: &Config,
+        description: &str,
+        replace: bool,
+    ) -> Result<(Self, Claim), LabError> {
         let (folder, claim) = match out {
             Some(folder) => (folder.to_path_buf(), Self::claim(folder, replace)?),
             None => Self::claim_next(&config.recipe)?,
         };
         let run = Self { folder };
         files::create_folder(&run.checkpoints())?;
+        files::write(&run.description_path(), description.as_bytes())?;
+        // The config makes it a run, which can be resumed: it comes last.
         files::write(&run.config_path(), config.to_toml().as_bytes())?;
         Ok((run, claim))
     }
@@ -89,7 +72,7 @@ impl Run {
         // Only a run may be deleted: --force must not empty somebody's home.
         let old = Self::open(folder)?;
         old.config()?;
-        if !Self::is_at(folder) {
+        if !of_runs::is_run(folder) {
             let problem = "checkpoints/ is missing".to_string();
             return Err(LabError::NotARun { path: folder.to_path_buf(), problem });
         }
@@ -121,12 +104,6 @@ impl Run {
         }
     }
 
-    /// True for a folder with a config and anything that training made of it.
-    pub(crate) fn is_at(folder: &Path) -> bool {
-        let made = Self::FILES.iter().filter(|name| **name != Self::CONFIG && **name != Claim::NAME);
-        Self::open(folder).is_ok() && made.chain([&Self::CHECKPOINTS]).any(|name| folder.join(name).exists())
-    }
-
     /// Deletes what training made, and nothing else that may lie there. What makes it a run goes last, so that one that was deleted
     /// in part can be replaced still.
     fn remove_files(&self) -> std::io::Result<()> {
@@ -134,7 +111,7 @@ impl Run {
             Err(cause) if cause.kind() != ErrorKind::NotFound => Err(cause),
             _ => Ok(()),
         };
-        for name in Self::FILES.into_iter().filter(|name| *name != Self::CONFIG && *name != Claim::NAME) {
+        for name in of_runs::MADE {
             gone(fs::remove_file(self.folder.join(name)))?;
         }
         gone(fs::remove_dir_all(self.checkpoints()))?;
@@ -155,33 +132,44 @@ impl Run {
     }
 
     pub(crate) fn config_path(&self) -> PathBuf {
-        self.folder.join(Self::CONFIG)
+        self.folder.join(of_runs::CONFIG)
+    }
+
+    /// The network as a description.
+    pub fn description_path(&self) -> PathBuf {
+        self.folder.join(of_runs::DESCRIPTION)
     }
 
     pub(crate) fn checkpoints(&self) -> PathBuf {
-        self.folder.join(Self::CHECKPOINTS)
+        self.folder.join(of_runs::CHECKPOINTS)
     }
 
     pub(crate) fn metrics_path(&self) -> PathBuf {
-        self.folder.join(Self::METRICS)
+        self.folder.join(of_runs::METRICS)
     }
 
     pub(crate) fn curve_path(&self) -> PathBuf {
-        self.folder.join(Self::CURVE)
+        self.folder.join(of_runs::CURVE)
     }
 
+    /// The network after the float stage.
     pub(crate) fn float_model_path(&self) -> PathBuf {
-        self.folder.join(Self::FLOAT_MODEL)
+        self.folder.join(of_runs::FLOAT_MODEL)
     }
 
-    /// The network after the quantised stage.
+    /// The network after a stage, which may be the last one.
+    pub(crate) fn model_after(&self, stage: &str, last: bool) -> PathBuf {
+        if last { self.model_path() } else { self.folder.join(format!("{stage}.safetensors")) }
+    }
+
+    /// The network after the last stage.
     pub fn model_path(&self) -> PathBuf {
-        self.folder.join(Self::MODEL)
+        self.folder.join(of_runs::MODEL)
     }
 
     /// The packed model.
     pub fn packed_path(&self) -> PathBuf {
-        self.folder.join(Self::PACKED)
+        self.folder.join(of_runs::PACKED)
     }
 
     /// True for the place of the packed model, whatever way leads there.
@@ -192,7 +180,7 @@ impl Run {
 
     /// The table for machines.
     pub fn summary_path(&self) -> PathBuf {
-        self.folder.join(Self::SUMMARY)
+        self.folder.join(of_runs::SUMMARY)
     }
 }
 
@@ -200,45 +188,4 @@ impl Run {
 fn is_free(folder: &Path) -> bool {
     fs::read_dir(folder)
         .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == Claim::NAME)))
-}
-
-/// What training prints at its end, and `summary.json` holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// Name of the recipe.
-    pub recipe: String,
-    /// Name of the data set.
-    pub data: String,
-    /// True if the files of the set have their published checksums.
-    pub data_verified: bool,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Float, post-training quantisation, and quantisation-aware training where there was some.
-    pub rows: Vec<Row>,
-    /// Outputs of the packed model that equal the trained model's, and outputs compared; none if it could not be packed.
-    pub verified: Option<[usize; 2]>,
-    /// Accuracy of the two models of this comparison.
-    pub accuracy: Option<ProofAccuracy>,
-    /// Why there is no packed model.
-    pub not_packed: Option<String>,
-    /// The run folder.
-    #[serde(with = "path_text")]
-    pub folder: PathBuf,
-}
-
-/// One model of the table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// What it is.
-    pub model: String,
-    /// Bits of weights and activations between the first and the last layer.
-    pub bits: [u32; 2],
-    /// Share of held-out images that are classified correctly, 0 to 1.
-    pub accuracy: f64,
-    /// Size of its file.
-    pub bytes: u64,
-    /// Time for one image, in microseconds, when the held-out set is classified on all threads.
-    pub microseconds_per_image: f64,
-    /// What computed the outputs: the packed model's integers, or float32.
-    pub arithmetic: String,
 }

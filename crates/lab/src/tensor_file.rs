@@ -8,10 +8,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::config::{ModelConfig, QuantizationConfig};
-use crate::data::DataIdentity;
-use crate::train::Stage;
-use crate::{LabError, NetworkShape, files};
+use crate::files::of_runs::{KEY, format_in};
+use crate::{LabError, files};
 
 /// Shape and values by name.
 pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -28,76 +26,11 @@ pub(crate) struct TensorFile<T> {
     pub tensors: Tensors,
 }
 
-/// The description of a model file: all that its parameters need to be a network again, and on what they were trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ModelDescription {
-    /// The word that tells model files from others.
-    pub format: String,
-    /// The stage that ended with these parameters.
-    pub stage: Stage,
-    /// Name of the recipe.
-    pub recipe: String,
-    /// Seed of the run.
-    pub seed: u64,
-    /// The network.
-    pub model: ModelConfig,
-    /// Its quantisers; none after the float stage.
-    pub quantization: Option<QuantizationConfig>,
-    /// Images and classes.
-    pub shape: NetworkShape,
-    /// The files of the images.
-    pub data: DataIdentity,
-    /// The runs whose float networks came before this one's, the oldest first.
-    pub before: Vec<Origin>,
-}
-
-/// A run whose float network another one began with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Origin {
-    /// Its seed.
-    pub seed: u64,
-    /// The files of its images.
-    pub data: DataIdentity,
-}
-
-/// How all formats of model files begin.
-const MODEL: &str = "hardgrad model";
-
-pub(crate) const MODEL_FORMAT: &str = "hardgrad model 2";
-
-/// How all formats of checkpoints begin.
-const CHECKPOINT: &str = "hardgrad checkpoint";
-
-/// Whether this header of a safetensors file is that of a model or a checkpoint of a run, whatever its version.
-pub(crate) fn is_of_a_run(header: &[u8]) -> bool {
-    format_in(header).is_some_and(|format| format.starts_with(MODEL) || format.starts_with(CHECKPOINT))
-}
-
 /// The format that a file of a run names, whatever its version.
 fn format_of(bytes: &[u8]) -> Option<String> {
     let (length, rest) = bytes.split_first_chunk()?;
     format_in(rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?)
 }
-
-fn format_in(header: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Header {
-        #[serde(rename = "__metadata__")]
-        metadata: HashMap<String, String>,
-    }
-    #[derive(Deserialize)]
-    struct Format {
-        format: String,
-    }
-    let Header { metadata } = serde_json::from_slice(header).ok()?;
-    let Sealed { description, .. } = serde_json::from_str::<Sealed<Format>>(metadata.get(KEY)?).ok()?;
-    Some(description.format)
-}
-
-/// The key of the JSON description in a safetensors header.
-const KEY: &str = "hardgrad";
 
 /// The description as it stands in the header.
 #[derive(Serialize, Deserialize)]
@@ -186,6 +119,17 @@ fn checksum<T: Serialize>(description: &T, tensors: &Tensors) -> String {
         hash.update(format!("{name}{shape:?}"));
         values.iter().for_each(|value| hash.update(value.to_le_bytes()));
     }
+    hexadecimal(hash)
+}
+
+/// The checksum of any bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(bytes);
+    hexadecimal(hash)
+}
+
+fn hexadecimal(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -213,27 +157,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Config;
+    use crate::files::of_runs::is_header_of_a_run;
 
-    fn file() -> TensorFile<ModelDescription> {
-        let shape = NetworkShape { height: 2, width: 3, scale: 0.1, zero_point: 7, class_names: vec!["a".into()] };
-        let tensors = [("b", vec![2, 2], vec![1.0, -0.0, f32::MIN, 3.5]), ("a.c", vec![1], vec![2.0])];
-        let tensors = tensors.into_iter().map(|(name, shape, values)| (name.to_string(), (shape, values))).collect();
-        let description = ModelDescription {
-            format: MODEL_FORMAT.into(),
-            stage: Stage::Quantized,
-            recipe: "qat".into(),
-            seed: 7,
-            model: Config::default().model,
-            quantization: Some(Config::default().quantization),
-            shape,
-            data: DataIdentity { name: "tiny".into(), files: Vec::new() },
-            before: Vec::new(),
-        };
-        TensorFile { description, tensors }
+    /// A description, as models and checkpoints have one.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Words {
+        format: String,
+        seed: u64,
+        scale: f32,
+        class_names: Vec<String>,
     }
 
-    fn read(bytes: &[u8]) -> Result<TensorFile<ModelDescription>, String> {
+    fn file() -> TensorFile<Words> {
+        let tensors = [("b", vec![2, 2], vec![1.0, -0.0, f32::MIN, 3.5]), ("a.c", vec![1], vec![2.0])];
+        let tensors = tensors.into_iter().map(|(name, shape, values)| (name.to_string(), (shape, values))).collect();
+        let format = "hardgrad model 3".to_string();
+        TensorFile { description: Words { format, seed: 7, scale: 0.1, class_names: vec!["a".into()] }, tensors }
+    }
+
+    fn read(bytes: &[u8]) -> Result<TensorFile<Words>, String> {
         TensorFile::from_bytes(bytes, "model file")
     }
 
@@ -254,9 +197,9 @@ mod tests {
     #[test]
     fn the_header_tells_files_of_a_run_from_others() {
         let header = |bytes: &[u8]| bytes[8..][..u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize].to_vec();
-        assert!(is_of_a_run(&header(&file().to_bytes())));
-        assert!(!is_of_a_run(&header(&encode(&file().tensors, &Indices::new(), None))));
-        assert!(!is_of_a_run(b"{}") && !is_of_a_run(b"text"));
+        assert!(is_header_of_a_run(&header(&file().to_bytes())));
+        assert!(!is_header_of_a_run(&header(&encode(&file().tensors, &Indices::new(), None))));
+        assert!(!is_header_of_a_run(b"{}") && !is_header_of_a_run(b"text"));
     }
 
     #[test]

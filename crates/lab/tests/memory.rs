@@ -4,24 +4,28 @@
 mod counting;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use counting::measured;
+use hardgrad::coded::CodedTensor;
+use hardgrad::network::Network;
 use hardgrad::quantize::StepClock;
-use hardgrad_lab::{Config, ConvNet, NetworkShape};
+use hardgrad::runtime::Pixels;
+use hardgrad_lab::{Config, models};
 
 #[test]
 fn ten_thousand_evaluation_steps_do_not_grow_memory() {
     let mut config = Config::default();
-    config.model.channels = vec![4, 6];
-    config.model.hidden = vec![12];
-    let class_names = ["a", "b", "c"].map(String::from).to_vec();
-    let shape = NetworkShape { height: 12, width: 12, scale: 0.01, zero_point: 70, class_names };
+    config.model.conv_net.channels = vec![4, 6];
+    config.model.conv_net.hidden = vec![12];
+    let description = models::describe(&config.model, &[1, 12, 12], 3).unwrap();
     // A pool of one thread, so that all work is done, and counted, on it.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let held = pool.install(|| {
-        let network = ConvNet::new(&config.model, &shape, 0, &Device::flex().autodiff());
-        let network = network.quantize(&config.quantization, &shape, &StepClock::default()).unwrap().valid();
-        let images = Tensor::<4>::zeros([4, 1, 12, 12], &Device::flex());
+        let network = Network::new(&description, 0, &Device::flex().autodiff()).unwrap();
+        let rules = config.quantization.rules_for(&description);
+        let network = network.quantize(&rules, &StepClock::default()).unwrap().valid();
+        let pixels = Pixels { scale: 0.01, zero_point: 70 };
+        let images = CodedTensor::from_bytes(vec![70; 4 * 144], [4, 1, 12, 12], pixels);
         let steps = |count| (0..count).for_each(|_| drop(network.forward(images.clone())));
         steps(500);
         let ((), held, _) = measured(|| steps(10_000));

@@ -170,6 +170,8 @@ fn networks_that_do_not_fit_name_the_node() {
     let unknown = problem(|d| node(d, 1)["input"] = "cnv".into());
     assert_eq!(unknown, "node norm: it reads \"cnv\", which is no node; did you mean conv?");
     assert!(problem(|d| node(d, 1)["name"] = "conv".into()).starts_with("node name \"conv\" is used twice"));
+    let clash = problem(|d| node(d, 1)["name"] = "conv.weight".into());
+    assert!(clash.starts_with("node name \"conv.weight\" is that of a tensor of node conv"), "{clash}");
     assert!(problem(|d| node(d, 1)["name"] = "in put".into()).starts_with("node name \"in put\" cannot be"));
     assert!(problem(|d| node(d, 1)["op"] = "batchnorm".into()).contains("did you mean batch_norm?"));
     assert!(problem(|d| d["network"]["node"] = json!([])).starts_with("there is no node"));
@@ -310,4 +312,27 @@ fn a_sum_that_could_leave_32_bits_is_refused_with_its_channel() {
         let PackedError::Network(DescriptionError::Node { node, problem }) = &error else { panic!("{error}") };
         assert_eq!((&node[..], problem), ("linear", &Problem::Accumulator { channel: 1, sum: 2_147_515_650 }));
     }
+}
+
+#[test]
+fn what_needs_too_many_values_at_a_time_is_not_run() {
+    // Five images of 16,383 x 16,383 pixels that are added up in the end.
+    let mut nodes = Vec::new();
+    for place in 0..5 {
+        let name = format!("conv{place}");
+        nodes.push(json!({
+            "name": name, "op": "conv2d", "input": "input", "channels": 1, "kernel": 1, "padding": 8191, "bias": false
+        }));
+    }
+    nodes.push(json!({"name": "add1", "op": "add", "input": ["conv0", "conv1"]}));
+    for place in 2..5 {
+        let inputs = json!([format!("add{}", place - 1), format!("conv{place}")]);
+        nodes.push(json!({"name": format!("add{place}"), "op": "add", "input": inputs}));
+    }
+    nodes.push(json!({"name": "mean", "op": "global_mean"}));
+    let names: Vec<String> = (0..5).map(|place| format!("conv{place}.weight")).collect();
+    let tensors: Vec<_> = names.iter().map(|name| (&name[..], codes(1, &[-1], 2, &[1], &[1.0]))).collect();
+    let network = json!({"input": {"shape": [1, 1, 1]}, "node": nodes});
+    let model = model(network, Pixels { scale: 1.0, zero_point: 0 }, 1, &tensors).unwrap();
+    assert!(matches!(model.plan(), Err(PackedError::Memory { values: 1_610_416_134 })));
 }

@@ -2,22 +2,24 @@
 
 mod data;
 mod microscope;
+mod models;
 mod runs;
 mod timings;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 
 pub use data::{check, check_json, known_sets};
 pub use microscope::{
     comparison, diagnosis, estimators, estimators_json, experiment, experiments, operators, two_layer,
 };
+pub use models::{model, presets};
 pub use runs::{evaluation, export, inspection, predictions, recipes, summary};
 pub use timings::{profiles, sweeps, timings};
 
 /// A table with a header; the columns from `first_number` on hold numbers.
 fn table(header: &[&str], first_number: usize, rows: impl IntoIterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(header);
+    table.load_preset(comfy_table::presets::UTF8_BORDERS_ONLY).set_header(header);
     rows.into_iter().for_each(|row| {
         table.add_row(row);
     });
@@ -34,6 +36,11 @@ fn notes(notes: &[String]) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
+}
+
+/// A shape as people write it.
+fn shape(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")
 }
 
 /// A number with its thousands apart.

@@ -2,12 +2,9 @@
 
 use std::path::Path;
 
-use hardgrad_lab::{Evaluation, Export, Inspection, Prediction, ProofAccuracy, Recipe, Summary, Training};
+use hardgrad_lab::{Evaluation, Export, Inspection, Prediction, ProofAccuracy, RecipeEntry, Summary, Training};
 
-use super::{grouped, notes, percent, table};
-
-/// Class probabilities that are printed for each image.
-const BEST: usize = 3;
+use super::{grouped, notes, percent, shape, table};
 
 pub fn summary(summary: &Summary) -> String {
     let rows = summary.rows.iter().map(|row| {
@@ -73,8 +70,8 @@ pub fn export(export: &Export, out: &Path) -> String {
 
 pub fn predictions(predictions: &[Prediction]) -> String {
     let rows = predictions.iter().map(|prediction| {
-        let best = prediction.classes.iter().take(BEST);
-        let classes: Vec<String> = best.map(|(name, p)| format!("{name} {}", percent(f64::from(*p)))).collect();
+        let classes = prediction.classes.iter();
+        let classes: Vec<String> = classes.map(|(name, p)| format!("{name} {}", percent(f64::from(*p)))).collect();
         vec![prediction.image.clone(), classes.join(", ")]
     });
     table(&["image", "most likely classes"], 2, rows).to_string()
@@ -83,13 +80,12 @@ pub fn predictions(predictions: &[Prediction]) -> String {
 pub fn inspection(inspection: &Inspection) -> String {
     let rows = inspection.nodes.iter().map(|layer| {
         let bits = |bits: Option<u32>| bits.map_or_else(|| "-".to_string(), |bits| bits.to_string());
-        let shape: Vec<String> = layer.output_shape.iter().map(usize::to_string).collect();
         vec![
             layer.name.clone(),
             layer.kind.to_string(),
             layer.inputs.join(", "),
             layer.arithmetic.to_string(),
-            shape.join(" x "),
+            shape(&layer.output_shape),
             bits(layer.weight_bits),
             bits(layer.activation_bits),
             grouped(layer.parameters as u64),
@@ -128,6 +124,6 @@ fn training(training: &Training) -> String {
     format!("\ndata: {}{}{}", training.data.name, files.collect::<String>(), notes(&training.notes))
 }
 
-pub fn recipes(recipes: &[Recipe]) -> String {
-    recipes.iter().map(|recipe| format!("{}: {}", recipe.name, recipe.description)).collect::<Vec<_>>().join("\n")
+pub fn recipes(recipes: &[RecipeEntry]) -> String {
+    recipes.iter().map(|recipe| format!("{}: {}", recipe.name, recipe.summary)).collect::<Vec<_>>().join("\n")
 }

@@ -2,6 +2,7 @@
 //!
 //! A workload is built once; then its step runs three times unmeasured, and at least ten times and one second measured.
 
+mod networks;
 mod operators;
 mod scaling;
 mod training;
@@ -13,7 +14,7 @@ use hardgrad::profile;
 use hardgrad::random::Random;
 use serde::Serialize;
 
-use crate::LabError;
+use crate::{LabError, streams};
 pub use scaling::{Sweep, sweeps, write};
 use training::Form;
 
@@ -206,7 +207,7 @@ fn cpu() -> String {
 /// Standard normal values; `place` tells the inputs of a workload apart.
 fn normal<const D: usize>(shape: [usize; D], place: u32) -> Tensor<D> {
     let mut values = vec![0.0; shape.iter().product()];
-    Random::new(0, place, 0).fill_normal(&mut values);
+    Random::new(0, place, streams::BENCH_INPUTS).fill_normal(&mut values);
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
 

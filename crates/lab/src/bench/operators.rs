@@ -10,6 +10,8 @@ use hardgrad::{Surrogate, categorical, select};
 use rayon::prelude::*;
 
 use super::{Step, normal};
+use crate::streams;
+use crate::train::step::tensor_gradients;
 
 /// An input with a gradient.
 fn leaf<const D: usize>(values: Tensor<D>) -> Tensor<D> {
@@ -18,7 +20,7 @@ fn leaf<const D: usize>(values: Tensor<D>) -> Tensor<D> {
 
 /// The gradients of the loss sum(y c) must be there for all inputs.
 fn backward<const D: usize, const E: usize>(y: Tensor<D>, weights: &Tensor<D>, inputs: &[&Tensor<E>]) {
-    let gradients = ops::inner_product(y, weights).backward();
+    let gradients = tensor_gradients(ops::inner_product(y, weights));
     for input in inputs {
         std::hint::black_box(input.grad(&gradients).expect("every input has a gradient"));
     }
@@ -27,7 +29,7 @@ fn backward<const D: usize, const E: usize>(y: Tensor<D>, weights: &Tensor<D>, i
 /// Fresh uniform values for each call.
 fn uniform(shape: [usize; 2], call: &mut u32) -> Tensor<2> {
     let mut values = vec![0.0; shape[0] * shape[1]];
-    Random::new(1, *call, 0).fill_uniform(&mut values);
+    Random::new(1, *call, streams::BENCH_NOISE).fill_uniform(&mut values);
     *call += 1;
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
@@ -63,7 +65,7 @@ pub(super) fn lsq_channel() -> Step {
     let scale: Tensor<1> = leaf(scale);
     Box::new(move || {
         let y = ops::lsq(x.clone(), scale.clone(), Bounds::signed(4), Some(0));
-        let gradients = ops::inner_product(y, &c).backward();
+        let gradients = tensor_gradients(ops::inner_product(y, &c));
         std::hint::black_box((x.grad(&gradients).expect("of x"), scale.grad(&gradients).expect("of scale")));
     })
 }
@@ -88,7 +90,7 @@ pub(super) fn reinmax() -> Step {
     let (logits, c) = (leaf(normal(LOGITS, 0)), normal(LOGITS, 1));
     let mut call = 0;
     Box::new(move || {
-        let sample = categorical::sample(&logits, &Random::new(1, call, 0));
+        let sample = categorical::sample(&logits, &Random::new(1, call, streams::BENCH_NOISE));
         call += 1;
         backward(categorical::reinmax(logits.clone(), sample, 1.0), &c, &[&logits]);
     })
@@ -103,7 +105,7 @@ pub(super) fn token_select() -> Step {
     Box::new(move || {
         let noise = uniform([batch, count], &mut call);
         let selection = select::token_select(tokens.clone(), scores.clone(), Some(noise), kept, 1.0);
-        let gradients = ops::inner_product(selection.tokens, &c).backward();
+        let gradients = tensor_gradients(ops::inner_product(selection.tokens, &c));
         std::hint::black_box((
             tokens.grad(&gradients).expect("of tokens"),
             scores.grad(&gradients).expect("of scores"),
@@ -114,10 +116,11 @@ pub(super) fn token_select() -> Step {
 pub(super) fn vector_quantize() -> Step {
     let shape = [6272, 64];
     let (x, c): (Tensor<2>, Tensor<2>) = (leaf(normal(shape, 0)), normal(shape, 1));
-    let layer = VectorQuantizerConfig::new(512, 64).init(&Random::new(0, 2, 0), &Device::flex().autodiff());
+    let layer =
+        VectorQuantizerConfig::new(512, 64).init(&Random::new(0, 2, streams::BENCH_INPUTS), &Device::flex().autodiff());
     Box::new(move || {
         let (codes, commitment) = layer.forward(x.clone());
-        let gradients = (ops::inner_product(codes.quantized, &c) + commitment).backward();
+        let gradients = tensor_gradients(ops::inner_product(codes.quantized, &c) + commitment);
         std::hint::black_box(x.grad(&gradients).expect("of x"));
     })
 }

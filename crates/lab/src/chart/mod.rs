@@ -3,6 +3,7 @@
 //! A [`Chart`] describes the picture and [`draw`] makes it. A series is known by its name: the same name looks the same
 //! in all panels. No text and no legend ever lies on the data.
 
+pub(crate) mod graph;
 mod legend;
 mod palette;
 mod panel;

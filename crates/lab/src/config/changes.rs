@@ -25,11 +25,41 @@ pub(crate) fn changed<T: Serialize + DeserializeOwned>(
     merge(&mut table, given, "", source_name, keys)?;
     table.try_into().map_err(|error: toml::de::Error| ConfigError::Syntax {
         source_name: source_name.to_string(),
-        problem: one_line(error.message()),
+        // With the key, which `message` leaves out.
+        problem: one_line(error.to_string().trim()),
     })
 }
 
-/// The table that a change `key=value` stands for, and its name in errors; a value is TOML, or a string where it is not.
+/// Every key of the settings with its sections, such as `training.batch_size`.
+pub(crate) fn keys<T: Serialize>(settings: &T) -> Vec<String> {
+    fn collect(table: &Table, path: &str, keys: &mut Vec<String>) {
+        for (name, value) in table {
+            let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            match value {
+                Value::Table(section) => collect(section, &key, keys),
+                _ => keys.push(key),
+            }
+        }
+    }
+    let mut keys = Vec::new();
+    collect(&Table::try_from(settings).expect("settings hold only what TOML can"), "", &mut keys);
+    keys
+}
+
+/// The first key whose value differs between two settings.
+pub(crate) fn first_difference<T: Serialize>(ours: &T, theirs: &T) -> Option<String> {
+    let table = |settings: &T| Table::try_from(settings).expect("settings hold only what TOML can");
+    let (a, b) = (table(ours), table(theirs));
+    let value = |table: &Table, key: &str| {
+        let mut parts = key.split('.');
+        let first = table.get(parts.next()?)?;
+        parts.try_fold(first.clone(), |value, part| value.get(part).cloned())
+    };
+    keys(ours).into_iter().find(|key| value(&a, key) != value(&b, key))
+}
+
+/// The table that a change `key=value` stands for, and its name in errors; a value is TOML, or a string where it is
+/// not.
 pub(crate) fn parse(change: &str) -> Result<(Table, String), ConfigError> {
     let source_name = format!("--set {}", one_line(change));
     let Some((key, value)) = change.split_once('=') else {
@@ -98,7 +128,8 @@ fn merge(known: &mut Table, given: Table, path: &str, source_name: &str, keys: &
     Ok(())
 }
 
-/// What the items of a list become, and the words for such a list.
+/// What the items of a list become, and the words for such a list. Nothing is known of the items of an empty list until
+/// the settings are made of the table.
 fn kind(items: &[Value]) -> (fn(Value) -> Option<Value>, &'static str) {
     match items.first() {
         Some(Value::Float(_)) => {
@@ -109,7 +140,9 @@ fn kind(items: &[Value]) -> (fn(Value) -> Option<Value>, &'static str) {
             (number, "a list of numbers")
         }
         Some(Value::String(_)) => (|value| Some(value).filter(Value::is_str), "a list of strings"),
-        _ => (|value| Some(value).filter(|v| v.as_integer().is_some_and(|v| v >= 0)), "a list of whole numbers"),
+        Some(Value::Table(_)) => (|value| Some(value).filter(Value::is_table), "a list of sections"),
+        Some(_) => (|value| Some(value).filter(|v| v.as_integer().is_some_and(|v| v >= 0)), "a list of whole numbers"),
+        None => (Some, "a list"),
     }
 }
 
@@ -121,13 +154,15 @@ pub(crate) fn nearest(name: &str, known: impl IntoIterator<Item = String>) -> Op
         .map(|known| {
             let likeness =
                 |a: &str, b: &str| strsim::jaro_winkler(a, b).max(strsim::normalized_damerau_levenshtein(a, b));
-            (likeness(name, &known).max(likeness(&last(name), &last(&known))), known)
+            let whole = likeness(name, &known);
+            (whole.max(likeness(&last(name), &last(&known))), whole, known)
         })
-        .filter(|(likeness, _)| *likeness > 0.65)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| known)
+        .filter(|(best, ..)| *best > 0.65)
+        // Of several keys of one name, the one whose sections are like those that were given, too.
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        .map(|(.., known)| known)
 }
 
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }

@@ -55,6 +55,28 @@ pub enum ConfigError {
         /// What it is.
         found: String,
     },
+    /// Something in a file, or about a part of the network.
+    #[error("{source_name}: {problem}")]
+    In {
+        /// The file or the part.
+        source_name: String,
+        /// What is wrong there.
+        problem: Box<ConfigError>,
+    },
+    /// There is no preset of this name.
+    #[error("model.preset: no network is called {name}; `hardgrad models` lists them{}", suggestion(nearest))]
+    Preset {
+        /// What was asked for.
+        name: String,
+        /// The known name most like it.
+        nearest: Option<String>,
+    },
+    /// The settings make no network.
+    #[error("model: {problem}")]
+    Network {
+        /// The node that is wrong, and why.
+        problem: String,
+    },
     /// Settings of the gradient method.
     #[error("gradient.{0}")]
     Gradient(ZerothOrderError),
@@ -75,6 +97,12 @@ pub enum ConfigError {
         /// What is wrong.
         problem: QuantizeError,
     },
+}
+
+impl ConfigError {
+    pub(crate) fn range(key: &'static str, expected: impl ToString, found: impl ToString) -> Self {
+        Self::Range { key, expected: expected.to_string(), found: found.to_string() }
+    }
 }
 
 fn suggestion(nearest: &Option<String>) -> String {

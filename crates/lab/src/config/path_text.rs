@@ -1,7 +1,7 @@
 //! Paths in TOML and JSON, which hold Unicode text only.
 //!
-//! A path that is Unicode stands there as it is, unless it begins like the mark of the others. Any other becomes `percent:` and its bytes, those that are no ASCII letters, digits
-//! or plain marks as `%HH`: nothing is lost.
+//! A path that is Unicode stands there as it is, unless it begins like the mark of the others. Any other becomes
+//! `percent:` and its bytes, those that are no ASCII letters, digits or plain marks as `%HH`: nothing is lost.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

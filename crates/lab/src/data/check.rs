@@ -1,23 +1,23 @@
-//! What a folder holds, file by file.
+//! What a folder or a file of data holds, file by file.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::idx::{self, FileFormat, IdxFile};
-use super::known_sets::KnownSet;
-use super::role::FileRole;
-use super::{DataError, Dataset, altered_file, assemble, claimed_set, file_name, location, mismatch};
+use super::sources::idx::KnownSet;
+use super::sources::{self, Reading};
+use super::{DataError, Dataset, Progress, Request, finish};
 
-/// What [`check`] found in a folder.
+/// What [`check`] found.
 #[derive(Debug)]
 pub struct CheckReport {
-    /// The folder.
+    /// The folder or file.
     pub folder: PathBuf,
-    /// The four files, in the order of [`FileRole::ALL`].
+    /// The files in the order of their source: the four IDX files, a line a folder of images, tables, arrays. Without
+    /// those of a source whose set cannot be read, IDX files excepted.
     pub files: Vec<FileReport>,
     /// The known set to which at least one of the files belongs.
     pub known_set: Option<&'static KnownSet>,
-    /// Why [`load`](super::load) refuses the folder; `None` if it takes it.
+    /// Why [`load`](super::load) refuses the data; `None` if it takes them.
     pub problem: Option<DataError>,
     /// The set, also where a file differs from that of a known set; `None` if the files make none.
     pub dataset: Option<Dataset>,
@@ -30,20 +30,54 @@ impl CheckReport {
     pub fn verified(&self) -> bool {
         self.known_set.is_some() && self.problem.is_none()
     }
+
+    /// The report on data that were read as a whole, or that could not be.
+    pub(super) fn of(path: &Path, result: Result<Reading, DataError>) -> Self {
+        let (files, problem, dataset) = match result {
+            Ok(reading) => (reading.files, None, Some(reading.set)),
+            Err(problem) => (Vec::new(), Some(problem), None),
+        };
+        Self { folder: path.to_path_buf(), files, known_set: None, problem, dataset, notes: Vec::new() }
+    }
 }
 
-/// What [`check`] found out about one file.
+/// How a file is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// IDX as it is.
+    Raw,
+    /// IDX compressed with gzip.
+    Gzip,
+    /// A folder of PNG and JPEG files.
+    Images,
+    /// A table.
+    Csv,
+    /// Arrays of NumPy.
+    Npz,
+}
+
+impl fmt::Display for FileFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FileFormat::Raw => "raw",
+            FileFormat::Gzip => "gzip",
+            FileFormat::Images => "images",
+            FileFormat::Csv => "csv",
+            FileFormat::Npz => "npz",
+        })
+    }
+}
+
+/// What [`check`] found out about one file, or one folder of images.
 #[derive(Debug)]
 pub struct FileReport {
-    /// What the file is for.
-    pub role: FileRole,
     /// Name of the file found, or the usual name if there is none.
     pub name: String,
     /// How the file is stored; `None` if it could not be read.
     pub format: Option<FileFormat>,
-    /// Dimensions: count, height, width of images, count of labels; none if the file could not be read.
+    /// Dimensions: the count and those of an input, the count of labels; none if the file could not be read.
     pub dims: Vec<usize>,
-    /// SHA-256 of the decompressed file in hexadecimal digits; `None` if it could not be read.
+    /// SHA-256 of the (decompressed) file in hexadecimal digits; `None` if it could not be read.
     pub sha256: Option<String>,
     /// What to think of the file.
     pub verdict: Verdict,
@@ -52,8 +86,20 @@ pub struct FileReport {
 impl FileReport {
     /// The dimensions as people write them: `60000 x 28 x 28`.
     pub fn shape(&self) -> String {
-        idx::shape_text(&self.dims)
+        shape_text(&self.dims)
     }
+
+    /// The report on a file that could be read.
+    pub(super) fn readable(name: impl Into<String>, format: FileFormat, dims: Vec<usize>, sha256: String) -> Self {
+        let (format, sha256, verdict) = (Some(format), Some(sha256), Verdict::Readable);
+        Self { name: name.into(), format, dims, sha256, verdict }
+    }
+}
+
+/// Dimensions as people write them: `60000 x 28 x 28`.
+pub(super) fn shape_text<T: ToString>(dims: &[T]) -> String {
+    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    dims.join(" x ")
 }
 
 /// What [`check`] says about one file.
@@ -83,62 +129,25 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Reads the files of a folder and reports on each of them and on the whole.
+/// Reads the files of a folder, or a file of data, and reports on each of them and on the whole.
 ///
 /// # Errors
-/// Only if the folder itself is none, cannot be read or is empty; problems of its files are part of the report.
-pub fn check(folder: &Path) -> Result<CheckReport, DataError> {
-    let paths = location::find_files(folder)?;
-    let mut problem = paths.iter().any(Option::is_none).then(|| location::missing_files(folder, &paths));
-
-    let mut reports = Vec::new();
-    let mut contents = Vec::new();
-    for (role, path) in FileRole::ALL.into_iter().zip(paths) {
-        let mut report = FileReport {
-            role,
-            name: role.usual_name().to_string(),
-            format: None,
-            dims: Vec::new(),
-            sha256: None,
-            verdict: Verdict::Missing,
-        };
-        if let Some(path) = path {
-            report.name = file_name(&path);
-            match idx::read_file(&path, role) {
-                Ok(file) => {
-                    report.format = Some(file.format);
-                    report.dims = file.dims.clone();
-                    report.sha256 = Some(file.sha256.clone());
-                    report.verdict = Verdict::Readable;
-                    contents.push(file);
-                }
-                Err(error) => {
-                    report.verdict = Verdict::Refused(error.to_string());
-                    problem = problem.or(Some(error));
-                }
+/// If no folder or file is asked for, the request as such cannot be met, or the folder cannot be read, is empty or
+/// holds nothing that is understood; problems of its files are part of the report.
+pub fn check(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<CheckReport, DataError> {
+    request.check()?;
+    let Some(path) = &request.directory else {
+        return Err(DataError::request("nothing to check; give a folder or a file of data"));
+    };
+    let mut report = sources::of(path)?.check(path, request, tell)?;
+    if let Some(set) = report.dataset.take() {
+        match finish(set, request) {
+            Ok(set) => {
+                report.notes = set.notes();
+                report.dataset = Some(set);
             }
-        }
-        reports.push(report);
-    }
-
-    let known_set = claimed_set(&contents);
-    if let Some(set) = known_set {
-        for report in &mut reports {
-            if let Some(sha256) = &report.sha256 {
-                report.verdict =
-                    if sha256 == set.sha256_of(report.role) { Verdict::Verified } else { Verdict::Altered(set.name) };
-            }
+            Err(problem) => report.problem = report.problem.or(Some(problem)),
         }
     }
-    // All four could be read: do they also fit together?
-    let mut dataset = None;
-    if let Ok(files) = <[IdxFile; 4]>::try_from(contents) {
-        problem = altered_file(&files).map(|(file, set)| mismatch(file, set));
-        match assemble(folder, files) {
-            Ok(set) => dataset = Some(set),
-            Err(error) => problem = problem.or(Some(error)),
-        }
-    }
-    let notes = dataset.as_ref().map_or_else(Vec::new, Dataset::notes);
-    Ok(CheckReport { folder: folder.to_path_buf(), files: reports, known_set, problem, dataset, notes })
+    Ok(report)
 }

@@ -1,7 +1,7 @@
 //! The handwritten digits that the program carries for its small experiments.
 //!
-//! 1,797 images of 8 x 8 pixels with values from 0 to 16: the test set of "Optical recognition of handwritten digits" (Alpaydin
-//! and Kaynak, UCI repository), as scikit-learn ships it; the BSD licence lies beside the file.
+//! 1,797 images of 8 x 8 pixels with values from 0 to 16: the test set of "Optical recognition of handwritten digits"
+//! (Alpaydin and Kaynak, UCI repository), as scikit-learn ships it; the BSD licence lies beside the file.
 
 use std::io::Read;
 

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::limit::bytes_text;
 use crate::files::FileError;
 
 /// What can be wrong with data; each message is one line that names the file and the mend.
@@ -77,18 +78,25 @@ pub enum DataError {
     /// A picture could not be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// An image does not have the size that the model takes.
-    #[error(
-        "{}: the image is {} x {} pixels (width x height), expected {} x {}; scale or crop it",
-        path.display(), found.0, found.1, expected.0, expected.1
-    )]
-    WrongImageSize {
-        /// The file.
+    /// The inputs of a set take more memory than is given to them.
+    #[error("{}: {what} take {}, the limit is {}; {mend}", path.display(), bytes_text(*bytes), bytes_text(*limit))]
+    TooLarge {
+        /// The folder or file.
         path: PathBuf,
-        /// Width and height found.
-        found: (usize, usize),
-        /// Width and height expected.
-        expected: (usize, usize),
+        /// What there is: how many, and of which size.
+        what: String,
+        /// What it would take.
+        bytes: u64,
+        /// The most that it may take.
+        limit: u64,
+        /// What helps.
+        mend: &'static str,
+    },
+    /// What was asked of the data cannot be done.
+    #[error("{problem}")]
+    Request {
+        /// The setting, what is wrong with it, and the mend.
+        problem: String,
     },
 }
 
@@ -111,5 +119,9 @@ impl DataError {
     pub(super) fn inconsistent(path: &Path, problem: impl Into<String>) -> Self {
         let (path, problem) = (path.to_path_buf(), problem.into());
         DataError::Inconsistent { path, problem }
+    }
+
+    pub(super) fn request(problem: impl Into<String>) -> Self {
+        DataError::Request { problem: problem.into() }
     }
 }

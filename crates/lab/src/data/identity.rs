@@ -2,16 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::idx::IdxFile;
-use super::role::FileRole;
-
-/// The files of a set by their SHA-256: two sets are the same data if, and only if, all four agree.
+/// The files of a set by their SHA-256: two sets are the same data if, and only if, all of them agree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataIdentity {
     /// Name of the set, as in [`Dataset::name`](super::Dataset::name).
     pub name: String,
-    /// The four files, in the order of [`FileRole::ALL`].
+    /// The files, in the order of their source; of images in folders one entry a folder of a class.
     pub files: Vec<FileIdentity>,
 }
 
@@ -19,24 +16,25 @@ pub struct DataIdentity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileIdentity {
-    /// The usual name of such a file, such as `train-images-idx3-ubyte`, whatever it is called on the disk.
+    /// Of an IDX file its usual name, such as `train-images-idx3-ubyte`, whatever it is called on the disk; of a folder
+    /// its place in the set, such as `train/cats`; else the name of the file.
     pub file: String,
-    /// SHA-256 of its content, decompressed, in lower-case hexadecimal digits.
+    /// SHA-256 of its content, decompressed, in lower-case hexadecimal digits; of a folder that of the names and the
+    /// SHA-256 of its images.
     pub sha256: String,
 }
 
 impl DataIdentity {
-    pub(super) fn new(name: &str, files: &[IdxFile]) -> Self {
-        let files = files
-            .iter()
-            .map(|file| FileIdentity { file: file.role.usual_name().to_string(), sha256: file.sha256.clone() })
-            .collect();
+    /// The identity of a set with these files.
+    pub(super) fn new<F: Into<String>>(name: &str, files: impl IntoIterator<Item = (F, String)>) -> Self {
+        let files = files.into_iter().map(|(file, sha256)| FileIdentity { file: file.into(), sha256 }).collect();
         Self { name: name.to_string(), files }
     }
 
-    /// The usual name of the first file whose content differs, or that one side lacks; the names of the sets do not matter.
-    pub fn first_difference(&self, other: &Self) -> Option<&str> {
-        FileRole::ALL.into_iter().map(FileRole::usual_name).find(|file| self.sha256_of(file) != other.sha256_of(file))
+    /// The first file whose content differs, or that one side lacks; the names of the sets do not matter.
+    pub fn first_difference<'a>(&'a self, other: &'a Self) -> Option<&'a str> {
+        let mut files = self.files.iter().chain(&other.files).map(|file| file.file.as_str());
+        files.find(|file| self.sha256_of(file) != other.sha256_of(file))
     }
 
     fn sha256_of(&self, file: &str) -> Option<&str> {
@@ -48,28 +46,27 @@ impl DataIdentity {
 mod tests {
     use super::*;
 
+    const FILES: [&str; 4] = ["train/cats", "train/dogs", "test/cats", "test/dogs"];
+
     fn identity(name: &str, hashes: [&str; 4]) -> DataIdentity {
-        let files = FileRole::ALL.into_iter().zip(hashes);
-        let files =
-            files.map(|(role, hash)| FileIdentity { file: role.usual_name().to_string(), sha256: hash.to_string() });
-        DataIdentity { name: name.to_string(), files: files.collect() }
+        DataIdentity::new(name, FILES.into_iter().zip(hashes.map(String::from)))
     }
 
     #[test]
     fn contents_count_and_names_do_not() {
         let one = identity("one", ["a", "b", "c", "d"]);
         assert_eq!(one.first_difference(&identity("two", ["a", "b", "c", "d"])), None);
-        for (index, role) in FileRole::ALL.into_iter().enumerate() {
+        for (index, file) in FILES.into_iter().enumerate() {
             let mut hashes = ["a", "b", "c", "d"];
             hashes[index] = "x";
-            assert_eq!(one.first_difference(&identity("one", hashes)), Some(role.usual_name()));
+            assert_eq!(one.first_difference(&identity("one", hashes)), Some(file));
             let mut shorter = one.clone();
             shorter.files.remove(index);
-            assert_eq!(one.first_difference(&shorter), Some(role.usual_name()));
-            assert_eq!(shorter.first_difference(&one), Some(role.usual_name()));
+            assert_eq!(one.first_difference(&shorter), Some(file));
+            assert_eq!(shorter.first_difference(&one), Some(file));
         }
-        // Images and labels that changed places are other data.
-        assert_eq!(one.first_difference(&identity("one", ["b", "a", "c", "d"])), Some("train-images-idx3-ubyte"));
+        // Folders that changed places are other data.
+        assert_eq!(one.first_difference(&identity("one", ["b", "a", "c", "d"])), Some("train/cats"));
     }
 
     #[test]

@@ -11,10 +11,11 @@ const DOMINANT: f64 = 0.9;
 const SHOWN: usize = 5;
 
 impl Dataset {
-    /// How many images of each class there are to train on and to test on, the label being the index.
+    /// How many images of each class there are to train on, with those split off for validation, and to test on, the
+    /// label being the index.
     pub fn class_counts(&self) -> Vec<[usize; 2]> {
         let mut counts = vec![[0; 2]; self.class_names.len()];
-        for (part, images) in [&self.train, &self.test].into_iter().enumerate() {
+        for (part, images) in [(0, &self.train), (0, &self.validation), (1, &self.test)] {
             images.labels.iter().for_each(|&label| counts[usize::from(label)][part] += 1);
         }
         counts
@@ -23,7 +24,8 @@ impl Dataset {
     /// What cannot teach a network or makes its accuracy mislead, a line each; none for most sets.
     pub fn notes(&self) -> Vec<String> {
         let counts = self.class_counts();
-        let mut notes: Vec<String> = self.altered.clone().into_iter().collect();
+        let mut notes: Vec<String> = self.altered.iter().chain(&self.remarks).cloned().collect();
+        notes.extend(self.grey_in_colour());
         notes.extend(self.single_class(&counts));
         notes.extend(self.fewer_images_than_classes());
         notes.extend(self.classes_without_images(&counts));
@@ -33,8 +35,24 @@ impl Dataset {
         notes
     }
 
+    /// Images to train on, with those split off for validation.
+    fn training_images(&self) -> usize {
+        self.train.len() + self.validation.len()
+    }
+
+    fn grey_in_colour(&self) -> Option<String> {
+        let &[3, height, width] = self.train.shape.as_slice() else { return None };
+        let size = height * width;
+        let is_grey = |image: &[u8]| image[..size] == image[size..2 * size] && image[..size] == image[2 * size..];
+        let parts = [&self.train, &self.validation, &self.test];
+        let all = parts.into_iter().all(|images| (0..images.len()).all(|index| is_grey(images.image(index))));
+        all.then(|| {
+            "all images are grey and stored in colour: --set data.channels=1 takes a third of the memory".to_string()
+        })
+    }
+
     fn single_class(&self, counts: &[[usize; 2]]) -> Option<String> {
-        let class = counts.iter().position(|count| count[0] == self.train.len())?;
+        let class = counts.iter().position(|count| count[0] == self.training_images())?;
         let name = &self.class_names[class];
         Some(format!(
             "all training images are of class {name}: a network learns to answer {name} whatever it sees; add other classes"
@@ -42,7 +60,7 @@ impl Dataset {
     }
 
     fn fewer_images_than_classes(&self) -> Option<String> {
-        let (images, classes) = (self.train.len(), self.class_names.len());
+        let (images, classes) = (self.training_images(), self.class_names.len());
         (images < classes).then(|| {
             format!("{images} training images for {classes} classes: not even one for each; add images of all classes")
         })
@@ -58,7 +76,7 @@ impl Dataset {
     }
 
     fn dominant_classes(&self, counts: &[[usize; 2]]) -> Vec<String> {
-        let parts = [("training", self.train.len()), ("test", self.test.len())];
+        let parts = [("training", self.training_images()), ("test", self.test.len())];
         let dominant = parts.into_iter().enumerate().filter_map(|(part, (name, total))| {
             let class = (0..counts.len()).max_by_key(|&class| counts[class][part])?;
             let count = counts[class][part];
@@ -88,33 +106,36 @@ impl Dataset {
         notes
     }
 
-    /// Images that are there more than once, pixel by pixel: test images among the training images, and training images with
-    /// several labels.
+    /// Images that are there more than once, pixel by pixel: test images among the training images, and training images
+    /// with several labels.
     fn repeated_images(&self) -> Vec<String> {
-        let (train, test) = (&self.train, &self.test);
+        let (train, test) = ([&self.train, &self.validation], &self.test);
+        let images: Vec<&[u8]> =
+            train.into_iter().flat_map(|part| (0..part.len()).map(move |index| part.image(index))).collect();
+        let labels: Vec<u8> = train.into_iter().flat_map(|part| part.labels.iter().copied()).collect();
         // For each training image, the first one that is equal to it, and whether the labels of such images differ.
-        let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(train.len());
+        let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(images.len());
         let first: Vec<usize> =
-            (0..train.len()).map(|index| *seen.entry(train.image(index)).or_insert(index)).collect();
-        let mut contradicts = vec![false; train.len()];
+            images.iter().enumerate().map(|(index, image)| *seen.entry(*image).or_insert(index)).collect();
+        let mut contradicts = vec![false; images.len()];
         for (index, &first) in first.iter().enumerate() {
-            contradicts[first] |= train.labels[index] != train.labels[first];
+            contradicts[first] |= labels[index] != labels[first];
         }
 
         let mut notes = Vec::new();
         let contradictory = first.iter().filter(|&&first| contradicts[first]).count();
-        if contradictory > 0 && !all_equal(train) {
+        if contradictory > 0 && !all_equal(&self.train) {
             notes.push(format!(
                 "{contradictory} of {} training images are there more than once with different labels: no network can be right \
                  on all of them",
-                train.len()
+                images.len()
             ));
         }
         let shared = (0..test.len()).filter_map(|index| Some((index, *seen.get(test.image(index))?)));
         let (mut count, mut other_label) = (0, 0);
         for (index, first) in shared {
             count += 1;
-            other_label += usize::from(contradicts[first] || test.labels[index] != train.labels[first]);
+            other_label += usize::from(contradicts[first] || test.labels[index] != labels[first]);
         }
         if count > 0 {
             let labels = if other_label > 0 { format!(" ({other_label} with another label)") } else { String::new() };
@@ -128,7 +149,7 @@ impl Dataset {
     }
 
     /// Names of classes with commas, the first ones of a long list; `None` if there are none.
-    fn listed(&self, classes: impl IntoIterator<Item = usize>) -> Option<String> {
+    pub(super) fn listed(&self, classes: impl IntoIterator<Item = usize>) -> Option<String> {
         let names: Vec<&str> = classes.into_iter().map(|class| self.class_names[class].as_str()).collect();
         match names.len() {
             0 => None,
@@ -166,7 +187,7 @@ mod tests {
     /// Images of two pixels: the number of the image, and one that tells the parts apart.
     fn images(labels: &[u8], part: u8) -> Images {
         let pixels = (0..labels.len()).flat_map(|index| [index as u8, part]).collect();
-        Images { pixels, labels: labels.to_vec(), height: 1, width: 2 }
+        Images { pixels, labels: labels.to_vec(), shape: vec![1, 1, 2] }
     }
 
     fn set(train: &[u8], test: &[u8], classes: usize) -> Dataset {
@@ -186,6 +207,36 @@ mod tests {
         let set = set(&[0, 1, 2, 0, 1], &[2, 1, 0, 0], 3);
         assert_eq!(set.notes(), Vec::<String>::new());
         assert_eq!(set.class_counts(), [[2, 2], [2, 1], [1, 1]]);
+    }
+
+    #[test]
+    fn images_split_off_count_as_training_images() {
+        let mut parts = set(&[0, 1, 2, 0, 1], &[2, 1, 0, 0], 3);
+        [parts.train, parts.validation] = parts.train.split(&[false, true, true, false, false]);
+        assert_eq!(parts.class_counts(), [[2, 2], [2, 1], [1, 1]]);
+        assert_eq!(parts.notes(), Vec::<String>::new());
+        parts.test.pixels[..2].copy_from_slice(&parts.validation.pixels[..2]);
+        assert!(note(&parts).starts_with("1 of 4 test images are also training images (1 with another label): "));
+    }
+
+    #[test]
+    fn remarks_come_first() {
+        let mut set = set(&[0, 1], &[0, 1], 2);
+        set.remarks = vec!["two files were left out".to_string()];
+        assert_eq!(set.notes(), set.remarks);
+    }
+
+    #[test]
+    fn grey_images_stored_in_colour() {
+        let images = |pixels: &[u8], labels: &[u8]| Images {
+            pixels: pixels.to_vec(),
+            labels: labels.to_vec(),
+            shape: vec![3, 1, 1],
+        };
+        let grey = dataset(images(&[1, 1, 1, 2, 2, 2], &[0, 1]), images(&[3, 3, 3, 4, 4, 4], &[0, 1]), 2);
+        assert!(note(&grey).contains("--set data.channels=1"));
+        let colour = dataset(images(&[1, 1, 1, 2, 2, 2], &[0, 1]), images(&[3, 3, 3, 4, 5, 4], &[0, 1]), 2);
+        assert_eq!(colour.notes(), Vec::<String>::new());
     }
 
     #[test]

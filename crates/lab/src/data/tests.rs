@@ -2,7 +2,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::idx::tests::{gzip, idx};
+use super::sources::idx::tests::idx;
 use super::*;
 
 /// A set made of its parts, with classes c0, c1 and so on.
@@ -10,226 +10,121 @@ pub(super) fn dataset(train: Images, test: Images, classes: usize) -> Dataset {
     let name = "set".to_string();
     let identity = DataIdentity { name: name.clone(), files: Vec::new() };
     let class_names = (0..classes).map(|class| format!("c{class}")).collect();
-    Dataset { name, class_names, train, test, verified: false, identity, altered: None }
+    let validation = Images::none(&train.shape);
+    let (verified, altered, remarks) = (false, None, Vec::new());
+    Dataset { name, class_names, train, validation, test, verified, identity, altered, remarks }
 }
 
-/// The files of a small set: three training images and two test images of 2 x 2 pixels, three classes.
-fn small() -> [(&'static str, Vec<u8>); 4] {
-    [
-        ("train-images-idx3-ubyte", idx(&[3, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])),
-        ("train-labels-idx1-ubyte", idx(&[3], &[2, 0, 1])),
-        ("t10k-images-idx3-ubyte", idx(&[2, 2, 2], &[21, 22, 23, 24, 25, 26, 27, 28])),
-        ("t10k-labels-idx1-ubyte", idx(&[2], &[1, 2])),
-    ]
-}
-
-/// A folder with the small set and some files written over it.
-fn folder_with(changes: &[(&str, &[u8])]) -> TempDir {
+/// Twenty training images of 2 x 2 pixels and two classes, which tell their number, and two test images.
+fn twenty() -> TempDir {
     let folder = TempDir::new().unwrap();
-    for (name, content) in small() {
-        fs::write(folder.path().join(name), content).unwrap();
-    }
-    for (name, content) in changes {
-        fs::write(folder.path().join(name), content).unwrap();
-    }
+    let write =
+        |name: &str, dims: &[u32], values: &[u8]| fs::write(folder.path().join(name), idx(dims, values)).unwrap();
+    let pixels: Vec<u8> = (0..20).flat_map(|index| [index; 4]).collect();
+    let labels: Vec<u8> = (0..20).map(|index| index % 2).collect();
+    write("train-images-idx3-ubyte", &[20, 2, 2], &pixels);
+    write("train-labels-idx1-ubyte", &[20], &labels);
+    write("t10k-images-idx3-ubyte", &[2, 2, 2], &[200, 200, 200, 200, 100, 100, 0, 0]);
+    write("t10k-labels-idx1-ubyte", &[2], &[1, 0]);
     folder
 }
 
-/// Why `load` refuses the folder; `check` must give the same reason.
-fn refusal(folder: &Path) -> DataError {
-    let error = load(Some(folder), true).unwrap_err();
-    let text = error.to_string();
-    assert!(text.starts_with(folder.to_str().unwrap()) && !text.contains('\n'), "{text}");
-    if let Ok(report) = check(folder) {
-        assert_eq!(report.problem.as_ref().unwrap().to_string(), text);
-        assert!(!report.verified());
-    }
-    error
+fn asked(request: &Request) -> Result<Dataset, DataError> {
+    load(request, &mut |_| {})
 }
 
 #[test]
-fn loads_a_folder_of_ones_own() {
-    let folder = folder_with(&[]);
-    let set = load(Some(folder.path()), true).unwrap();
-    assert_eq!(set.name, file_name(folder.path()));
-    assert_eq!(set.class_names, ["0", "1", "2"]);
-    assert!(!set.verified);
-    assert_eq!((set.train.len(), set.train.height, set.train.width), (3, 2, 2));
-    assert_eq!(set.train.image(1), [5, 6, 7, 8]);
-    assert_eq!(set.train.labels, [2, 0, 1]);
-    assert_eq!(set.test.image(1), [25, 26, 27, 28]);
-    assert!(!set.test.is_empty());
-
-    let files =
-        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
-    assert!(set.identity.files.iter().map(|file| file.file.as_str()).eq(files));
-
-    let report = check(folder.path()).unwrap();
-    assert!(report.problem.is_none() && report.known_set.is_none() && !report.verified());
-    assert!(report.files.iter().all(|file| file.verdict == Verdict::Readable));
-    assert_eq!(report.files[0].shape(), "3 x 2 x 2");
-    for (file, known) in report.files.iter().zip(&set.identity.files) {
-        assert_eq!(file.sha256.as_ref(), Some(&known.sha256));
+fn a_share_of_each_class_is_split_off() {
+    let folder = twenty();
+    let request = Request { validation: 0.3, seed: 5, ..Request::of(Some(folder.path())) };
+    let set = asked(&request).unwrap();
+    assert_eq!((set.train.len(), set.validation.len(), set.test.len()), (14, 6, 2));
+    assert_eq!(set.validation.labels.iter().filter(|label| **label == 0).count(), 3);
+    // All images are there, with their labels and in their order.
+    let mut numbers: Vec<u8> = Vec::new();
+    for part in [&set.train, &set.validation] {
+        let own: Vec<u8> = (0..part.len()).map(|index| part.image(index)[0]).collect();
+        assert!(own.is_sorted() && own.iter().zip(&part.labels).all(|(number, label)| number % 2 == *label));
+        numbers.extend(own);
     }
-    assert_eq!(report.notes, ["classes without test images, of which the accuracy says nothing: 0"]);
-    assert_eq!(report.dataset, Some(set));
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..20).collect::<Vec<u8>>());
+
+    assert_eq!(asked(&request).unwrap(), set);
+    assert_ne!(asked(&Request { seed: 6, ..request.clone() }).unwrap().validation, set.validation);
+    let whole = asked(&Request { validation: 0.0, ..request }).unwrap();
+    assert_eq!((whole.train.len(), whole.validation.len()), (20, 0));
+    assert_eq!(whole.class_counts(), set.class_counts());
+    assert_eq!(whole.identity, set.identity);
 }
 
 #[test]
-fn takes_gzip_and_the_name_test_and_prefers_raw() {
+fn any_set_of_images_is_resized_and_converted() {
+    let folder = twenty();
+    let request = Request { size: Some([1, 1]), channels: Some(3), ..Request::of(Some(folder.path())) };
+    let set = asked(&Request { validation: 0.5, ..request.clone() }).unwrap();
+    assert!([&set.train, &set.validation, &set.test].into_iter().all(|part| part.shape == [3, 1, 1]));
+    assert_eq!(set.test.pixels, [200, 200, 200, 50, 50, 50]);
+    assert_eq!(set.train.image(0), [set.train.image(0)[0]; 3]);
+    let report = check(&request, &mut |_| {}).unwrap();
+    assert_eq!(report.dataset.unwrap().train.shape, [3, 1, 1]);
+
+    let embedded = asked(&Request { size: Some([14, 14]), ..Request::of(None) }).unwrap();
+    assert_eq!((embedded.train.shape, embedded.verified), (vec![1, 14, 14], true));
+    // 4,000 colour images of 2048 x 2048 pixels.
+    let too_large = Request { size: Some([2048, 2048]), channels: Some(3), ..Request::of(None) };
+    let error = asked(&too_large).unwrap_err();
+    assert!(matches!(error, DataError::TooLarge { bytes: 50_331_648_000, .. }), "{error}");
+}
+
+#[test]
+fn images_of_other_channels_stay_so() {
+    let folder = twenty();
+    for (name, count) in [("train-images-idx3-ubyte", 20u32), ("t10k-images-idx3-ubyte", 2)] {
+        fs::write(folder.path().join(name), idx(&[count, 2, 1, 2], &vec![7; count as usize * 4])).unwrap();
+    }
+    let request = Request { size: Some([2, 2]), ..Request::of(Some(folder.path())) };
+    assert_eq!(asked(&request).unwrap().train.shape, [2, 2, 2]);
+    let error = asked(&Request { channels: Some(1), ..request }).unwrap_err();
+    assert!(error.to_string().contains("images of 2 channels cannot become others"), "{error}");
+}
+
+#[test]
+fn classes_are_named_as_one_likes() {
+    let folder = twenty();
+    let request = Request { classes: vec!["even".into(), "odd".into()], ..Request::of(Some(folder.path())) };
+    assert_eq!(asked(&request).unwrap().class_names, ["even", "odd"]);
+    let error = asked(&Request { classes: vec!["even".into()], ..request.clone() }).unwrap_err();
+    assert!(matches!(error, DataError::Request { .. }));
+    assert!(error.to_string().starts_with("data.classes has 1 names for the 2 classes of "), "{error}");
+    let report = check(&Request { classes: vec!["even".into()], ..request }, &mut |_| {}).unwrap();
+    assert!(report.problem.is_some() && report.dataset.is_none());
+}
+
+#[test]
+fn requests_that_cannot_be_met_are_refused() {
+    assert!(matches!(asked(&Request { channels: Some(2), ..Request::of(None) }), Err(DataError::Request { .. })));
+    assert!(matches!(check(&Request::of(None), &mut |_| {}), Err(DataError::Request { .. })));
+}
+
+#[test]
+fn folders_that_nobody_recognises_are_told_apart() {
     let folder = TempDir::new().unwrap();
-    for (name, content) in small() {
-        let name = name.replace("t10k", "test");
-        fs::write(folder.path().join(name + ".gz"), gzip(&content)).unwrap();
-    }
-    let plain = load(Some(folder_with(&[]).path()), true).unwrap();
-    let packed = load(Some(folder.path()), true).unwrap();
-    assert_eq!((&packed.train, &packed.test), (&plain.train, &plain.test));
-
-    fs::write(folder.path().join("test-labels-idx1-ubyte"), idx(&[2], &[0, 0])).unwrap();
-    assert_eq!(load(Some(folder.path()), true).unwrap().test.labels, [0, 0]);
-    let report = check(folder.path()).unwrap();
-    assert_eq!(report.files[2].name, "test-images-idx3-ubyte.gz");
-    assert_eq!(report.files[2].format, Some(FileFormat::Gzip));
-    assert_eq!(report.files[3].format, Some(FileFormat::Raw));
-}
-
-#[test]
-fn refuses_what_is_no_folder_of_a_set() {
-    let folder = folder_with(&[]);
-    let file = folder.path().join("train-images-idx3-ubyte");
-    assert!(refusal(&file).to_string().contains("is not a folder"));
-    assert!(matches!(refusal(&folder.path().join("nowhere")), DataError::Io { .. }));
-    assert!(refusal(TempDir::new().unwrap().path()).to_string().contains("is empty"));
-
-    fs::remove_file(folder.path().join("t10k-labels-idx1-ubyte")).unwrap();
-    let text = refusal(folder.path()).to_string();
-    assert!(text.contains("lacks t10k-labels-idx1-ubyte or test-labels-idx1-ubyte, each"), "{text}");
-    assert_eq!(check(folder.path()).unwrap().files[3].verdict, Verdict::Missing);
-}
-
-#[test]
-fn refuses_files_that_do_not_fit_together() {
-    let folder = folder_with(&[("train-labels-idx1-ubyte", &idx(&[2], &[2, 1]))]);
-    let text = refusal(folder.path()).to_string();
-    assert!(text.contains("holds 2 labels, train-images-idx3-ubyte holds 3 images"), "{text}");
-
-    let folder = folder_with(&[("t10k-images-idx3-ubyte", &idx(&[2, 1, 4], &[0; 8]))]);
-    let text = refusal(folder.path()).to_string();
-    assert!(text.contains("images of 1 x 4 (height x width), the training images are 2 x 2"), "{text}");
-}
-
-#[test]
-fn refuses_a_test_label_that_training_does_not_have() {
-    let folder = folder_with(&[("t10k-labels-idx1-ubyte", &idx(&[2], &[1, 17]))]);
-    let error = refusal(folder.path());
-    assert!(matches!(error, DataError::LabelOutOfRange { index: 1, label: 17, highest: 2, .. }));
-    assert!(error.to_string().contains("label 17 at index 1 is out of range 0..=2"));
-}
-
-#[test]
-fn reports_each_file_that_cannot_be_read() {
-    let folder = folder_with(&[("train-labels-idx1-ubyte", b"text"), ("t10k-labels-idx1-ubyte", &[])]);
-    assert!(refusal(folder.path()).to_string().contains("train-labels-idx1-ubyte: starts with"));
-    let report = check(folder.path()).unwrap();
-    assert!(matches!(&report.files[1].verdict, Verdict::Refused(reason) if reason.contains("starts with")));
-    assert!(matches!(&report.files[3].verdict, Verdict::Refused(reason) if reason.contains("ends after 0")));
-    assert_eq!(report.files[0].verdict, Verdict::Readable);
-}
-
-#[test]
-fn holds_a_folder_with_a_known_file_to_the_whole_set() {
-    let folder = TempDir::new().unwrap();
-    for role in FileRole::ALL {
-        let name = format!("{}.gz", role.names()[0]);
-        fs::write(folder.path().join(name), embedded::bytes(role)).unwrap();
-    }
-    assert_eq!(load(Some(folder.path()), true).unwrap(), load(None, true).unwrap());
-    let report = check(folder.path()).unwrap();
-    assert!(report.verified());
-    assert!(report.files.iter().all(|file| file.verdict == Verdict::Verified));
-
-    // One label changed: the set is still recognised by its other files.
-    let mut labels = load(None, true).unwrap().test.labels;
-    labels[0] ^= 1;
-    fs::write(folder.path().join("t10k-labels-idx1-ubyte"), idx(&[1000], &labels)).unwrap();
-    let error = refusal(folder.path());
-    assert!(matches!(error, DataError::ChecksumMismatch { set: "fashion-mnist-subset", .. }));
-    assert!(error.to_string().contains("--set data.verify=false"), "{error}");
-    let report = check(folder.path()).unwrap();
-    assert_eq!(report.known_set.unwrap().name, "fashion-mnist-subset");
-    assert_eq!(report.files[3].verdict, Verdict::Altered("fashion-mnist-subset"));
-    assert_eq!(report.dataset.unwrap(), load(Some(folder.path()), false).unwrap());
-}
-
-#[test]
-fn takes_files_of_a_known_set_beside_others_when_told_so() {
-    let known = load(None, true).unwrap();
-    assert_eq!(load(None, false).unwrap(), known);
-    let folder = TempDir::new().unwrap();
-    for role in FileRole::ALL {
-        fs::write(folder.path().join(role.usual_name()), embedded::bytes(role)).unwrap();
-    }
-    // All four are right: it is the known set, whether or not that is asked for.
-    assert_eq!(load(Some(folder.path()), false).unwrap(), known);
-
-    // The first ten test images: labels of the known set are left, and with them their meaning.
-    let write = |name: &str, dims: &[u32], values: &[u8]| {
-        fs::write(folder.path().join(name), idx(dims, values)).unwrap();
+    let refusal = || {
+        let error = asked(&Request::of(Some(folder.path()))).unwrap_err().to_string();
+        assert!(error.starts_with(folder.path().to_str().unwrap()), "{error}");
+        error
     };
-    write("t10k-images-idx3-ubyte", &[10, 28, 28], &known.test.pixels[..10 * 784]);
-    write("t10k-labels-idx1-ubyte", &[10], &known.test.labels[..10]);
-    refusal(folder.path());
-    let set = load(Some(folder.path()), false).unwrap();
-    assert_eq!((set.verified, set.test.len()), (false, 10));
-    assert_eq!(set.name, file_name(folder.path()));
-    assert_eq!(set.class_names, known.class_names);
-    assert!(set.notes()[0].starts_with("t10k-images-idx3-ubyte is not the file of fashion-mnist-subset"));
-    assert_eq!(set.identity.first_difference(&known.identity), Some("t10k-images-idx3-ubyte"));
-
-    // Two classes in both files of labels: what they mean is not known.
-    let halves = |labels: &[u8]| -> Vec<u8> { labels.iter().map(|label| label % 2).collect() };
-    write("train-labels-idx1-ubyte", &[3000], &halves(&known.train.labels));
-    write("t10k-labels-idx1-ubyte", &[10], &halves(&known.test.labels[..10]));
-    let set = load(Some(folder.path()), false).unwrap();
-    assert_eq!(set.class_names, ["0", "1"]);
-
-    // A class more than the known set has, although the test labels are its own.
-    let mut labels = known.train.labels.clone();
-    labels[0] = 10;
-    write("train-labels-idx1-ubyte", &[3000], &labels);
-    write("t10k-images-idx3-ubyte", &[1000, 28, 28], &known.test.pixels);
-    write("t10k-labels-idx1-ubyte", &[1000], &known.test.labels);
-    let set = load(Some(folder.path()), false).unwrap();
-    assert_eq!(set.class_names.len(), 11);
-    assert_eq!(set.class_names[10], "10");
-    // What does not fit together is refused all the same.
-    write("t10k-labels-idx1-ubyte", &[2], &[0, 1]);
-    assert!(matches!(load(Some(folder.path()), false), Err(DataError::Inconsistent { .. })));
-}
-
-#[test]
-fn tells_idx_files_from_others() {
-    let folder = folder_with(&[("image.png", b"\x89PNG\r\n"), ("floats", &[0, 0, 0x0d, 1, 0, 0, 0, 0])]);
-    let is_idx = |name: &str| is_idx(&folder.path().join(name));
-    assert!(is_idx("train-images-idx3-ubyte") && is_idx("t10k-labels-idx1-ubyte"));
-    fs::write(folder.path().join("packed"), gzip(&idx(&[1], &[1]))).unwrap();
-    assert!(is_idx("packed"));
-    assert!(!is_idx("image.png") && !is_idx("floats") && !is_idx("nowhere") && !is_idx(""));
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn folders_need_not_have_text_for_a_name() {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-    let outer = TempDir::new().unwrap();
-    let folder = outer.path().join(OsStr::from_bytes(b"im\xffages"));
-    fs::create_dir(&folder).unwrap();
-    for (name, content) in small() {
-        fs::write(folder.join(name), content).unwrap();
-    }
-    assert_eq!(load(Some(&folder), true).unwrap().name, "im\u{fffd}ages");
-    assert!(check(&folder).unwrap().problem.is_none());
-    assert!(is_idx(&folder.join("train-images-idx3-ubyte")));
+    assert!(refusal().contains("is empty; put the four IDX files of a set into it"));
+    fs::create_dir(folder.path().join("notes")).unwrap();
+    assert!(refusal().contains("lacks train-images-idx3-ubyte"));
+    write_png(&folder.path().join("cat.png"), &[1, 1, 1], &[7]).unwrap();
+    assert!(refusal().contains("holds images, but no folders of them"));
+    fs::write(folder.path().join("flowers.csv"), "a,b\n1,2\n").unwrap();
+    assert!(refusal().ends_with("flowers.csv"));
+    // IDX files under other names come first.
+    fs::write(folder.path().join("train-images"), idx(&[1, 1, 1], &[0])).unwrap();
+    assert!(refusal().contains("rename train-images to train-images-idx3-ubyte"));
+    let file = asked(&Request::of(Some(&folder.path().join("cat.png")))).unwrap_err().to_string();
+    assert!(file.contains("is not a folder; give a folder of data, a .csv or an .npz file"), "{file}");
 }

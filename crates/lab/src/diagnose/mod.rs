@@ -7,6 +7,7 @@
 
 mod exact;
 mod operator;
+mod reference;
 mod report;
 mod statistics;
 
@@ -20,14 +21,16 @@ use hardgrad_kernels::reduce::all_finite;
 use serde::Serialize;
 
 use crate::objectives::{self, Objective, Size};
-use crate::{LabError, files};
+use crate::train::step::tensor_gradient;
+use crate::{LabError, files, streams};
 
 pub use operator::operator_methods;
 use report::{to_csv, to_svg};
 pub use statistics::Interval;
 
 pub(crate) use exact::softmax;
-use exact::{Reference, exact, reference};
+use exact::{exact, reference};
+use reference::Reference;
 use statistics::Groups;
 
 /// What to measure.
@@ -164,14 +167,14 @@ pub fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Result<Dia
 
 fn check(request: &Request) -> Result<(), LabError> {
     let usage = |message: String| Err(LabError::Usage(message));
-    if request.samples < 2 * statistics::GROUPS {
-        return usage(format!("--samples must be at least {}, got {}", 2 * statistics::GROUPS, request.samples));
+    if request.samples < 2 * reference::GROUPS {
+        return usage(format!("--samples must be at least {}, got {}", 2 * reference::GROUPS, request.samples));
     }
     if request.samples.max(request.reference_samples) > MOST_SAMPLES {
         return usage(format!("--samples and --reference-samples can be at most {MOST_SAMPLES}"));
     }
-    if request.reference_samples < 2 * statistics::GROUPS {
-        return usage(format!("--reference-samples must be at least {}", 2 * statistics::GROUPS));
+    if request.reference_samples < 2 * reference::GROUPS {
+        return usage(format!("--reference-samples must be at least {}", 2 * reference::GROUPS));
     }
     if request.temperatures.is_empty() {
         return usage("--temperatures must name at least one".to_string());
@@ -272,9 +275,7 @@ impl<'a> Problem<'a> {
         let contexts = self.contexts.repeat(count);
         let mut cost = |choices: Tensor<3>| self.objective.cost(&self.learner, choices, &contexts);
         let costs = estimator.cost(logits.clone(), &mut cost, temperature, random)?;
-        let gradient = logits.grad(&costs.sum().backward());
-        let gradient: Vec<f32> =
-            gradient.map_or_else(|| vec![0.0; count * self.dims()], |gradient| gradient.into_data().iter().collect());
+        let gradient: Vec<f32> = tensor_gradient(costs.sum(), &logits).into_data().iter().collect();
         match all_finite(&gradient) {
             true => Ok(gradient),
             false => Err(CategoricalError::NotFinite { estimator: estimator.name(), what: "the gradient" }),
@@ -301,7 +302,12 @@ fn measure(
         // Small batches: what settles here settles by the number of calls.
         let calls = WARM_UP / 64;
         for call in 0..calls {
-            problem.estimates(estimator, 64, temperature, &Random::new(request.seed, call as u32, WARM_UP_STREAM))?;
+            problem.estimates(
+                estimator,
+                64,
+                temperature,
+                &Random::new(request.seed, call as u32, streams::DIAGNOSE_WARM_UP),
+            )?;
         }
     }
     let mut groups = Groups::new(problem.dims());
@@ -309,7 +315,7 @@ fn measure(
     let mut call = 0;
     while done < request.samples {
         let count = a_call.min(request.samples - done);
-        let random = Random::new(request.seed, call, MEASURE_STREAM);
+        let random = Random::new(request.seed, call, streams::DIAGNOSE_MEASURE);
         let estimates = problem.estimates(estimator, count, temperature, &random)?;
         for (index, estimate) in estimates.chunks_exact(problem.dims()).enumerate() {
             groups.add(done + index, estimate, truth);
@@ -319,11 +325,6 @@ fn measure(
     }
     Ok(groups)
 }
-
-/// Random streams of the three kinds of draws.
-const WARM_UP_STREAM: u32 = 100;
-const MEASURE_STREAM: u32 = 101;
-const REFERENCE_STREAM: u32 = 102;
 
 /// Writes `diagnose.csv`, `diagnose.json` and, where temperatures matter, `diagnose.svg` into a folder.
 ///

@@ -12,10 +12,12 @@ use hardgrad::settings::{self, Setting};
 use hardgrad::surrogate::{Sharpness, Surrogate};
 use hardgrad_kernels::reduce::all_finite;
 
-use super::exact::Reference;
+use super::reference::Reference;
 use super::statistics::Groups;
-use super::{Diagnosis, LabError, MEASURE_STREAM, Progress, Request, label};
+use super::{Diagnosis, LabError, Progress, Request, label};
 use crate::objectives::{self, Learner, Objective};
+use crate::streams;
+use crate::train::step::tensor_gradient;
 
 const SIGN: &str = "sign_";
 
@@ -134,7 +136,7 @@ pub(super) fn diagnose(request: &Request, tell: &mut dyn FnMut(Progress)) -> Res
         let mut squares = 0.0;
         for sample in 0..request.samples {
             let mut x = vec![0.0; variables];
-            Random::new(request.seed, sample as u32, MEASURE_STREAM).fill_normal(&mut x);
+            Random::new(request.seed, sample as u32, streams::DIAGNOSE_MEASURE).fill_normal(&mut x);
             x.iter_mut().for_each(|x| *x = hard.input(*x));
             let truth = at.smoothed(&x);
             squares += truth.gradient.iter().map(|value| value * value).sum::<f64>();
@@ -181,8 +183,7 @@ impl Point<'_> {
     fn estimate(&self, x: &[f32]) -> Vec<f32> {
         let x = TensorData::new(x.to_vec(), [1, self.variables]);
         let x = Tensor::<2>::from_data(x, &Device::flex().autodiff()).require_grad();
-        let gradients = self.cost(self.hard.apply(x.clone())).sum().backward();
-        x.grad(&gradients).map_or_else(|| vec![0.0; self.variables], |gradient| gradient.into_data().iter().collect())
+        tensor_gradient(self.cost(self.hard.apply(x.clone())).sum(), &x).into_data().iter().collect()
     }
 
     /// The exact gradient of the expected cost with noise before the hard function.

@@ -1,12 +1,9 @@
 use serde::Serialize;
 
 use super::Row;
-use super::exact::Reference;
 #[cfg(test)]
-use super::exact::ReferenceGroups;
-
-/// Estimates are dealt to this many groups; leaving out one at a time (the jackknife) gives the confidence intervals.
-pub(super) const GROUPS: usize = 40;
+use super::reference::ReferenceGroups;
+use super::reference::{GROUPS, Reference};
 
 /// Student's t for 95 % of 39 degrees of freedom.
 const QUANTILE: f64 = 2.0227;

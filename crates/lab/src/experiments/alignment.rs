@@ -13,21 +13,21 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use hardgrad::ops::ReluSurrogate;
-use hardgrad::parameters;
+use hardgrad::parameters::{self, Role};
 use hardgrad::random::Random;
 use hardgrad::zeroth_order::GradientConfig;
 use hardgrad_kernels::optimizer::global_norm;
 use serde::{Deserialize, Serialize};
 
-use super::quantized_activations::{Activation, DeepMlp, ExchangeActivation};
+use super::networks::{DeepMlp, ExchangeActivation, QuantizedActivation};
 use super::subject::Subject;
-use super::training::{Plan, Schedule, Trainer, gradients};
+use super::training::{Plan, Schedule, Trainer, gradients, loss};
 use super::{Progress, Report, Sets, Table};
-use crate::LabError;
 use crate::chart::{Chart, Panel, Scale, Series};
-use crate::train::{cross_entropy, sweep};
+use crate::train::step::sweep;
+use crate::{LabError, streams};
 
 /// What is trained, and how it is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,9 +70,6 @@ impl Default for Settings {
 
 const BATCH: usize = 128;
 
-/// Random stream of the directions; one part a layer.
-const DIRECTIONS: u32 = 140;
-
 /// Runs the experiment.
 pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + Sync)) -> Result<Report, LabError> {
     check(settings)?;
@@ -87,17 +84,15 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         seed: settings.seed,
     };
     let (x, labels) = images.part(0, settings.images);
-    let activation = |surrogate| Activation { bits: Some(settings.bits), surrogate };
-    let network = DeepMlp::new(settings.seed).with_activation(activation(settings.train_with));
-    let mut trainer = Trainer::new(network, &images, &plan)?;
+    let activation = QuantizedActivation { bits: Some(settings.bits), surrogate: settings.train_with };
+    let network = DeepMlp::new(settings.seed).with_activation(activation);
+    let mut trainer = Trainer::new(network, images, &plan)?;
     let gaps = (settings.measurements - 1).max(1);
     let mut due: Vec<u64> = (0..settings.measurements).map(|place| place * settings.steps / gaps).collect();
     due.dedup();
-    let names: Vec<String> = parameters::read(&trainer.network)
-        .into_iter()
-        .filter(|parameter| parameter.name.starts_with("layers") && parameter.name.ends_with("weight"))
-        .map(|parameter| parameter.name)
-        .collect();
+    let roles = parameters::roles(&trainer.network);
+    let names = parameters::read(&trainer.network).into_iter().map(|parameter| parameter.name);
+    let names: Vec<String> = names.filter(|name| matches!(roles[name], Role::Weight { .. })).collect();
     tell(Progress::Begin(due.len() as u64));
     let surrogates = ReluSurrogate::ALL.iter().map(|surrogate| surrogate.name());
     let header: Vec<&str> = ["step", "loss", "layer"].into_iter().chain(surrogates).collect();
@@ -106,7 +101,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
     let mut steps = Vec::new();
     for step in 0..=settings.steps {
         if due.contains(&step) {
-            let (loss, measured) = measure(settings, &trainer.network, &names, &x, labels, step);
+            let (loss, measured) = measure(settings, &trainer.network, &names, &x, labels, step)?;
             for (layer, cosine) in measured.iter().enumerate() {
                 let row = [step.to_string(), format!("{loss:.4}"), (layer + 1).to_string()];
                 table.push([row.to_vec(), cosine.iter().map(|cosine| format!("{cosine:.3}")).collect()].concat());
@@ -163,6 +158,9 @@ fn check(settings: &Settings) -> Result<(), LabError> {
 }
 
 /// The loss, and for each layer the cosine of each surrogate's gradient.
+///
+/// # Errors
+/// If the loss or a gradient is not finite.
 fn measure(
     settings: &Settings,
     network: &DeepMlp,
@@ -170,19 +168,21 @@ fn measure(
     x: &Tensor<2>,
     labels: &[u8],
     step: u64,
-) -> (f64, Vec<Vec<f64>>) {
-    let with = |surrogate| network.valid_copy().with_activation(Activation { bits: Some(settings.bits), surrogate });
-    let estimates: Vec<BTreeMap<String, Vec<f32>>> =
-        ReluSurrogate::ALL.iter().map(|surrogate| gradients(&with(*surrogate), x.clone(), labels).1).collect();
+) -> Result<(f64, Vec<Vec<f64>>), LabError> {
+    let with =
+        |surrogate| network.valid_copy().with_activation(QuantizedActivation { bits: Some(settings.bits), surrogate });
+    let estimates: Vec<BTreeMap<String, Vec<f32>>> = ReluSurrogate::ALL
+        .iter()
+        .map(|surrogate| gradients(&with(*surrogate), x.clone(), labels))
+        .collect::<Result<_, LabError>>()?;
     // In training form, so that batch norm is that of the images; the copy's running statistics are nobody's.
-    let tracked = Tensor::from_data(x.to_data(), &Device::flex().autodiff());
     let probe = with(ReluSurrogate::Identity);
-    let loss = |network: &DeepMlp| {
-        let loss = cross_entropy(network.logits(tracked.clone()), labels, 0.0).inner().into_scalar::<f32>();
+    let value = |network: &DeepMlp| {
+        let value = loss(network.logits(x.clone()), labels);
         sweep();
-        f64::from(loss)
+        value
     };
-    let at = loss(&probe);
+    let at = value(&probe);
     let cosines = names.iter().enumerate().map(|(layer, name)| {
         let base = parameters::read(&probe).into_iter().find(|parameter| parameter.name == *name);
         let base = base.map(|parameter| parameter.values).unwrap_or_default();
@@ -201,14 +201,14 @@ fn measure(
                         values.iter_mut().zip(direction).for_each(|(value, direction)| *value += factor * direction);
                     },
                 );
-                loss(&network)
+                value(&network)
             };
             (moved(1.0) - moved(-1.0)) / (2.0 * reach)
         };
         let squares: f64 = (0..settings.directions)
             .map(|direction| {
                 let mut values = vec![0.0; base.len()];
-                let random = Random::new(settings.seed, step as u32, DIRECTIONS + layer as u32);
+                let random = Random::new(settings.seed, step as u32, streams::ALIGNMENT + layer as u32);
                 random.part(direction).fill_normal(&mut values);
                 slope(&values).powi(2)
             })
@@ -217,5 +217,5 @@ fn measure(
         let cosine = |estimate: &[f32]| if length > 0.0 { (slope(estimate) / length).clamp(-1.0, 1.0) } else { 0.0 };
         estimates.iter().map(|estimate| cosine(&estimate[name])).collect::<Vec<f64>>()
     });
-    (at, cosines.collect())
+    Ok((at, cosines.collect()))
 }

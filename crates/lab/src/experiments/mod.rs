@@ -5,8 +5,8 @@
 mod alignment;
 mod guidance;
 mod inputs;
+mod networks;
 mod probes;
-mod quantized_activations;
 mod statistics;
 mod subject;
 mod surrogates;
@@ -20,7 +20,7 @@ use toml::Table as Toml;
 
 use crate::chart::{self, Chart};
 use crate::config::changes;
-use crate::data::{Dataset, Images};
+use crate::data::Dataset;
 use crate::{LabError, files};
 use inputs::Inputs;
 
@@ -137,21 +137,8 @@ pub struct Finished {
 
 impl Sets {
     /// Training and held-out images as network inputs; the first `count` training images, all for 0.
-    fn inputs(&self, count: usize) -> [Inputs; 2] {
-        let train = match count {
-            0 => Inputs::new(&self.data.train, self.scale),
-            count => Inputs::new(&first(&self.data.train, count), self.scale),
-        };
-        [train, Inputs::new(&self.data.test, self.scale)]
-    }
-}
-
-fn first(images: &Images, count: usize) -> Images {
-    let count = count.min(images.len());
-    Images {
-        pixels: images.pixels[..count * images.height * images.width].to_vec(),
-        labels: images.labels[..count].to_vec(),
-        ..*images
+    fn inputs(&self, count: usize) -> [Inputs<'_>; 2] {
+        [Inputs::new(&self.data.train, count, self.scale), Inputs::new(&self.data.test, 0, self.scale)]
     }
 }
 
@@ -182,9 +169,9 @@ impl Experiment {
         data: Dataset,
         tell: &(dyn Fn(Progress) + Sync),
     ) -> Result<Finished, LabError> {
-        if (data.train.height, data.train.width) != (28, 28) || data.class_names.len() > 10 {
+        if data.train.shape != [1, 28, 28] || data.class_names.len() > networks::CLASSES {
             return Err(LabError::Usage(format!(
-                "{}: experiments take images of 28 x 28 pixels in at most 10 classes, such as MNIST",
+                "{}: experiments take grey images of 28 x 28 pixels in at most 10 classes, such as MNIST",
                 data.name
             )));
         }

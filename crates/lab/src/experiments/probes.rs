@@ -14,8 +14,9 @@ use hardgrad_kernels::optimizer::global_norm;
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Inputs;
+use super::networks::with_subject;
 use super::statistics::Spread;
-use super::subject::{Subject, with_subject};
+use super::subject::Subject;
 use super::training::{Plan, Schedule, Trainer, gradients, loss};
 use super::{Progress, Report, Sets, Table};
 use crate::LabError;
@@ -63,7 +64,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
     if !(settings.learning_rate > 0.0 && settings.learning_rate.is_finite()) {
         return usage("learning_rate must be above 0");
     }
-    with_subject!(settings.network.as_str(), N => probe::<N>(settings, sets, tell))
+    with_subject!(settings.network.as_str(), make => probe(make, settings, sets, tell))
 }
 
 /// What the probes at one step saw.
@@ -77,7 +78,12 @@ struct Seen {
     here: Vec<f64>,
 }
 
-fn probe<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + Sync)) -> Result<Report, LabError> {
+fn probe<N: Subject>(
+    make: fn(u64) -> N,
+    settings: &Settings,
+    sets: &Sets,
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Report, LabError> {
     let [images, _] = sets.inputs(0);
     let last = settings.steps.last().copied().unwrap_or_default();
     let plan = Plan {
@@ -89,7 +95,7 @@ fn probe<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) 
         gradient: GradientConfig::default(),
         seed: settings.seed,
     };
-    let mut trainer = Trainer::new(N::new(settings.seed), &images, &plan)?;
+    let mut trainer = Trainer::new(make(settings.seed), images, &plan)?;
     let header = [
         "step",
         "loss",
@@ -109,7 +115,7 @@ fn probe<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) 
             trainer = trainer.finite_step()?;
             done += 1;
         }
-        let seen = look(settings, &trainer.network, &images, &plan, step)?;
+        let seen = look(settings, &trainer.network, images, &plan, step)?;
         let negative = seen.measured.iter().filter(|slope| **slope < 0.0).count() as f64 / f64::from(settings.probes);
         table.push(vec![
             step.to_string(),
@@ -132,7 +138,7 @@ fn probe<N: Subject>(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) 
 fn look<N: Subject>(
     settings: &Settings,
     network: &N,
-    images: &Inputs,
+    images: Inputs<'_>,
     plan: &Plan,
     step: u64,
 ) -> Result<Seen, LabError> {
@@ -152,7 +158,7 @@ fn look<N: Subject>(
     let order = images.order(settings.seed, 1 << 20);
     for (probe, chosen) in (0..settings.probes).zip(order.chunks(plan.batch_size).cycle()) {
         let (x, labels) = images.chosen(chosen);
-        let (_, mut straight_through) = gradients(network, x.clone(), &labels);
+        let mut straight_through = gradients(network, x.clone(), &labels)?;
         let scaled = perturbed.iter().map(|perturbed| {
             let width = perturbed.smoothing.width * f64::from(perturbed.step);
             straight_through.get(&perturbed.name).map_or(0.0, |gradient| width * global_norm(&[gradient]))

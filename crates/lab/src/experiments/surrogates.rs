@@ -9,7 +9,7 @@ use hardgrad::zeroth_order::GradientConfig;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::quantized_activations::{Activation, ExchangeActivation, LeNet5};
+use super::networks::{ExchangeActivation, LeNet5, QuantizedActivation};
 use super::statistics::Spread;
 use super::subject::Subject;
 use super::training::{Outcome, Plan, Schedule, train};
@@ -72,8 +72,8 @@ fn published(bits: u32, surrogate: ReluSurrogate) -> Option<(f64, f64)> {
 /// Runs the experiment.
 pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + Sync)) -> Result<Report, LabError> {
     check(settings)?;
-    let [images, held_out] = sets.inputs(settings.images);
-    let sets = [&images, &held_out];
+    let sets = sets.inputs(settings.images);
+    let [images, _] = sets;
     let batch_size = settings.batch_size.min(images.len());
     let an_epoch = (images.len() / batch_size) as u64;
     let plan = |epochs: u64, learning_rate: f64, schedule: Schedule, seed: u64| Plan {
@@ -95,7 +95,9 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
             let plan = plan(settings.float_epochs, settings.learning_rate, Schedule::Tenths, seed);
             let (network, outcome) = train(LeNet5::new(seed), sets, &plan)?;
             tell(Progress::Done(1));
-            Ok((network, outcome))
+            let diverged =
+                || LabError::Usage("the loss is not finite in float32; lower learning_rate with --set".into());
+            Ok((network.ok_or_else(diverged)?, outcome))
         })
         .collect::<Result<Vec<_>, LabError>>()?;
     let mut tasks = Vec::new();
@@ -107,8 +109,8 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
     let trained = tasks
         .par_iter()
         .map(|&(bits, surrogate, seed)| {
-            let network = floats[seed as usize].0.clone().valid_copy();
-            let network = network.with_activation(Activation { bits: Some(bits), surrogate });
+            let network = floats[seed as usize].0.valid_copy();
+            let network = network.with_activation(QuantizedActivation { bits: Some(bits), surrogate });
             let plan = plan(settings.epochs, settings.learning_rate, Schedule::Tenths, seed);
             let result = train(network, sets, &plan)?;
             tell(Progress::Done(1));
@@ -147,28 +149,40 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
 
     let mut instability = Table::new("instability", &["bits", "learning rate", "goes on with", "step", "train loss"]);
     let mut panels = vec![curves];
-    let mut experiments = Vec::new();
+    let mut notes = vec![format!(
+        "SGD, momentum 0.9, batch {batch_size}, {an_epoch} steps an epoch, {} run(s) a row",
+        settings.seeds
+    )];
+    // Networks at the minimum of clipped ReLU.
+    let mut starts = Vec::new();
     for &bits in &settings.bits {
+        let place = tasks.iter().position(|&(of, surrogate, _)| of == bits && surrogate == ReluSurrogate::ClippedRelu);
+        match place.and_then(|place| trained[place].0.as_ref()) {
+            Some(network) => starts.push((bits, network)),
+            None => notes.push(format!("{bits} bits: clipped_relu did not stay finite, so nothing goes on from there")),
+        }
+    }
+    let mut experiments = Vec::new();
+    for &(bits, network) in &starts {
         for &rate in &settings.instability_rates {
-            experiments.extend([ReluSurrogate::Identity, ReluSurrogate::ClippedRelu].map(|next| (bits, rate, next)));
+            let next = [ReluSurrogate::Identity, ReluSurrogate::ClippedRelu];
+            experiments.extend(next.map(|surrogate| (bits, network, rate, surrogate)));
         }
     }
     let outcomes = experiments
         .par_iter()
-        .map(|&(bits, rate, surrogate)| {
-            let place = tasks.iter().position(|&(b, s, _)| b == bits && s == ReluSurrogate::ClippedRelu).unwrap_or(0);
-            let network = trained[place].0.clone().valid_copy();
-            let network = network.with_activation(Activation { bits: Some(bits), surrogate });
+        .map(|&(bits, network, rate, surrogate)| {
+            let network = network.valid_copy().with_activation(QuantizedActivation { bits: Some(bits), surrogate });
             let plan = plan(settings.instability_epochs, rate, Schedule::Constant, 77);
             let (_, outcome) = train(network, sets, &plan)?;
             tell(Progress::Done(1));
             Ok(outcome)
         })
         .collect::<Result<Vec<_>, LabError>>()?;
-    for &bits in &settings.bits {
+    for (bits, _) in starts {
         let title = format!("{bits} bits: after clipped ReLU");
         let mut panel = Panel::new(title, "step", "loss on training images").scales(Scale::Linear, Scale::Log);
-        for ((of, rate, next), outcome) in experiments.iter().zip(&outcomes).filter(|((of, ..), _)| *of == bits) {
+        for ((of, _, rate, next), outcome) in experiments.iter().zip(&outcomes).filter(|((of, ..), _)| *of == bits) {
             for (step, loss) in &outcome.curve {
                 let row = [of.to_string(), format!("{rate:e}"), next.name().to_string()];
                 instability.push([row.to_vec(), vec![step.to_string(), format!("{loss:.5}")]].concat());
@@ -178,14 +192,7 @@ pub(super) fn run(settings: &Settings, sets: &Sets, tell: &(dyn Fn(Progress) + S
         }
         panels.push(panel);
     }
-    Ok(Report {
-        tables: vec![table, instability],
-        charts: vec![("curves".to_string(), Chart::new(panels))],
-        notes: vec![format!(
-            "SGD, momentum 0.9, batch {batch_size}, {an_epoch} steps an epoch, {} run(s) a row",
-            settings.seeds
-        )],
-    })
+    Ok(Report { tables: vec![table, instability], charts: vec![("curves".to_string(), Chart::new(panels))], notes })
 }
 
 fn check(settings: &Settings) -> Result<(), LabError> {

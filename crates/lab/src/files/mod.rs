@@ -1,6 +1,7 @@
 //! Reading whole files, replacing them in one step, and holding folders against other processes.
 
 mod claim;
+pub(crate) mod of_runs;
 mod output;
 mod write;
 

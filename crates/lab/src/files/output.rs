@@ -4,10 +4,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::of_runs::{CHECKPOINTS, is_header_of_a_run, is_name, is_run};
 use super::write::{folder_of, target_of_links};
 use super::{FileError, write};
-use crate::Run;
-use crate::tensor_file;
 
 /// As [`write()`], for a place that a person chose.
 ///
@@ -36,7 +35,7 @@ pub fn check_output(path: &Path) -> Result<(), FileError> {
 
 /// Whether this is a model or a checkpoint that training wrote, whatever its name.
 pub(crate) fn is_of_a_run(path: &Path) -> bool {
-    header(path).is_some_and(|header| tensor_file::is_of_a_run(&header))
+    header(path).is_some_and(|header| is_header_of_a_run(&header))
 }
 
 /// Whether two paths lead to one ordinary file or folder, whatever they look like.
@@ -60,8 +59,7 @@ fn ordinary_target(path: &Path) -> Option<PathBuf> {
 /// True for the names that a run gives to its files, in the folder of a run.
 fn belongs_to_a_run(target: &Path) -> bool {
     let (folder, name) = (folder_of(target), target.file_name().and_then(|name| name.to_str()));
-    (name.is_some_and(|name| Run::FILES.contains(&name)) && Run::is_at(folder))
-        || (folder.ends_with(Run::CHECKPOINTS) && Run::is_at(folder_of(folder)))
+    (name.is_some_and(is_name) && is_run(folder)) || (folder.ends_with(CHECKPOINTS) && is_run(folder_of(folder)))
 }
 
 /// Longest header that is looked at: 100 MB, the most that the format allows.

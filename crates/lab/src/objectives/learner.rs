@@ -1,9 +1,10 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use hardgrad_kernels::random::Random;
+use hardgrad::random::Random;
 
 use super::{Size, tensor};
 use crate::data::digits::{CLASSES, PIXELS};
+use crate::streams;
 
 /// What an experiment trains.
 #[derive(Module, Debug)]
@@ -65,7 +66,7 @@ impl Learner {
 
 fn normal(shape: [usize; 2], seed: u64, place: u32, spread: f32) -> Param<Tensor<2>> {
     let mut values = vec![0.0; shape[0] * shape[1]];
-    Random::new(seed, place, 0).fill_normal(&mut values);
+    Random::new(seed, place, streams::OBJECTIVE_PARAMETERS).fill_normal(&mut values);
     let values: Tensor<2> = tensor(values, shape) * spread;
     Param::from_tensor(Tensor::from_data(values.into_data(), &Device::flex().autodiff()))
 }

@@ -1,7 +1,8 @@
 use burn::tensor::Tensor;
-use hardgrad_kernels::random::Random;
+use hardgrad::random::Random;
 
 use super::{Learner, Objective, ObjectiveEntry, Size, tensor};
+use crate::streams;
 
 /// Each category of each variable has a cost of its own; the cost is their mean.
 ///
@@ -21,7 +22,7 @@ pub(super) static ENTRY: ObjectiveEntry = ObjectiveEntry {
     settings: &[],
     make: |size, _, seed| {
         let mut weights = vec![0.0; size.variables * size.categories];
-        Random::new(seed, 0, 1).fill_normal(&mut weights);
+        Random::new(seed, 0, streams::OBJECTIVE_LINEAR).fill_normal(&mut weights);
         Box::new(Linear { size, weights })
     },
 };

@@ -1,7 +1,8 @@
 use burn::tensor::Tensor;
-use hardgrad_kernels::random::Random;
+use hardgrad::random::Random;
 
 use super::{Learner, Objective, ObjectiveEntry, Size, tensor, values};
+use crate::streams;
 
 /// A quadratic in the values of the choices that couples all variables.
 ///
@@ -22,7 +23,7 @@ pub(super) static ENTRY: ObjectiveEntry = ObjectiveEntry {
     make: |size, _, seed| {
         let count = size.variables;
         let mut matrix = vec![0.0; count * count];
-        Random::new(seed, 0, 2).fill_normal(&mut matrix);
+        Random::new(seed, 0, streams::OBJECTIVE_QUADRATIC).fill_normal(&mut matrix);
         matrix.iter_mut().for_each(|value| *value /= (count as f32).sqrt());
         (0..count).for_each(|place| matrix[place * (count + 1)] += 1.0);
         Box::new(Quadratic { size, matrix })

@@ -6,6 +6,7 @@ use hardgrad::Surrogate;
 
 use super::key::{Key, Values};
 use super::{Operator, OperatorError, Outputs};
+use crate::train::step::tensor_gradients;
 
 /// An output of an operator.
 #[derive(Clone, Debug, PartialEq)]
@@ -210,7 +211,7 @@ impl Call {
 
     /// Gradients of `y` with upstream gradient `grad`.
     pub(super) fn backward<const D: usize>(&self, y: &Tensor<D>) -> Gradients {
-        (y.clone() * self.constant("grad", y.dims())).sum().backward()
+        tensor_gradients((y.clone() * self.constant("grad", y.dims())).sum())
     }
 
     /// Output `y`, in the shape of the first of these inputs, and the gradients of them.

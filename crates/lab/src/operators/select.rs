@@ -3,6 +3,7 @@ use hardgrad::select::{token_score, token_select, top_k_mask};
 
 use super::call::{Array, floats, gradient};
 use super::{Call, Key, Operator, OperatorError, Output, Outputs};
+use crate::train::step::tensor_gradients;
 
 /// See [`hardgrad::select::top_k_mask`].
 pub(super) static TOP_K_MASK: Operator = Operator {
@@ -43,7 +44,7 @@ pub(super) static TOKEN_SELECT: Operator = Operator {
         let selection = token_select(tokens.clone(), scores.clone(), uniform, k, temperature);
         let upstream =
             [call.constant("grad_selected", [batch, k, width]), call.constant("grad_extra", [batch, 1, width])];
-        let gradients = (selection.tokens.clone() * Tensor::cat(upstream.to_vec(), 1)).sum().backward();
+        let gradients = tensor_gradients((selection.tokens.clone() * Tensor::cat(upstream.to_vec(), 1)).sum());
         let kept = selection.tokens.inner();
         Ok(Outputs::from([
             ("selected".to_string(), float(kept.clone().slice([0..batch, 0..k, 0..width]))),

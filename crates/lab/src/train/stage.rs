@@ -1,366 +1,281 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! A stage of a run: steps with checkpoints between them, an evaluation an epoch, the network that is kept.
 
-use burn::module::Module;
-use burn::optim::GradientsParams;
-use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Tensor, TensorData};
-use hardgrad::optim::{Optimizer, Rates};
-use hardgrad::parameters;
-use hardgrad::quantize::StepClock;
-use hardgrad::zeroth_order::{GradientConfig, Guidance, MethodName, Moment, quantized};
-use hardgrad_kernels::images::Augmentation;
-use hardgrad_kernels::random::Random;
-use hardgrad_kernels::reduce::all_finite;
+use std::cell::OnceCell;
 
-use super::checkpoint::{Checkpoint, Position};
-use super::diagnosis::{Before, Pending};
+use hardgrad::optim::Optimizer;
+use hardgrad::parameters::{self, Parameter};
+
+use super::checkpoint::{BestEpoch, Checkpoint, Position};
+use super::event::{EpochRow, Event};
+use super::log::Log;
+use super::metrics::{LOSS, Metrics};
 use super::schedule::learning_rate;
-use super::{EpochRow, Event, METHOD, Stage, calibrated, stream};
-use crate::data::Dataset;
-use crate::evaluate::{batch, best_classes, evaluation, logits};
-use crate::files;
-use crate::tensor_file::{MODEL_FORMAT, ModelDescription, Origin, TensorFile, to_tensors};
-use crate::{Config, ConvNet, LabError, NetworkShape, Run};
+use super::step::{Group, NamedGradients, Step, Taken, step_watched};
+use crate::config::{Keep, TrainingConfig};
+use crate::model_file::ModelHeader;
+use crate::recipes::{BatchOf, NetworkOf, Recipe, Stage, Tell};
+use crate::tasks::{At, Task};
+use crate::{LabError, Run, files};
 
 /// Forward-equivalents of a step without guidance: one forward pass, and a backward pass that counts two.
 const STRAIGHT_THROUGH_COST: f64 = 3.0;
 
 /// What all stages of a run share.
-pub(super) struct Trainer<'a> {
+pub(super) struct Driver<'a, R: Recipe> {
     pub run: &'a Run,
-    pub config: &'a Config,
-    pub data: &'a Dataset,
-    pub shape: &'a NetworkShape,
-    pub clock: &'a StepClock,
-    pub before: Vec<Origin>,
-    pub tell: &'a mut dyn FnMut(Event),
+    pub recipe: &'a R,
+    pub tell: &'a mut Tell<'a>,
 }
 
-/// Images and labels of a step.
-struct Batch {
-    images: Tensor<4>,
-    labels: Vec<u8>,
+/// Where training stands, with all that moves.
+pub(super) struct Standing<N> {
+    pub position: Position,
+    pub network: N,
+    /// The parameters of the best epoch, where they are wanted.
+    pub best: Option<Vec<Parameter>>,
+    pub optimizer: Optimizer,
 }
 
-/// What one forward and backward pass gave.
-struct StepResult {
-    loss: f64,
-    correct: u64,
-    gradients: BTreeMap<String, Vec<f32>>,
-}
-
-impl Trainer<'_> {
-    /// Tells where training stands before the first step.
-    pub fn begin(&mut self, position: Option<&Position>) {
-        let done = position.map_or(0, |position| match position.stage {
-            Stage::Float => position.step,
-            Stage::Quantized => self.steps(Stage::Float) + position.step,
-        });
-        let steps = self.steps(Stage::Float) + self.steps(Stage::Quantized);
-        (self.tell)(Event::Begin { folder: self.run.folder().to_path_buf(), done, steps });
-    }
-
-    /// Trains a stage from its beginning or from a checkpoint of it, writes its model, and returns all epochs so far.
-    pub fn run_stage(
-        &mut self,
-        stage: Stage,
-        network: ConvNet,
-        checkpoint: Option<&Checkpoint>,
-    ) -> Result<Vec<EpochRow>, LabError> {
-        let mut position = Position::begin(stage, Vec::new(), self.config, self.shape, &self.data.identity);
-        position.before.clone_from(&self.before);
-        let (mut network, mut optimizer) = (network, Optimizer::new(METHOD));
-        let guidance = if stage == Stage::Quantized { Guidance::new(&self.config.gradient)? } else { None };
-        if let Some(guidance) = &guidance {
-            self.tell_guidance(guidance, &network);
-        }
-        if let Some(checkpoint) = checkpoint {
-            position = checkpoint.position.clone();
-            optimizer = checkpoint.optimizer.clone();
-            let path = self.run.checkpoints();
-            network = parameters::write(network, checkpoint.parameters.clone())
-                .map_err(|problem| LabError::Parameters { path, problem })?;
-        }
-        let (steps, a_epoch) = (self.steps(stage), self.steps_an_epoch());
-        let mut order = None;
-        // A measurement needs two steps; no checkpoint is taken between them.
-        let mut pending: Option<Pending> = None;
-        let mut overdue = false;
-        // Layers of which it was said that they lost their range.
-        let mut told = BTreeSet::new();
-        while position.step < steps {
-            let epoch = position.step / a_epoch;
-            if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-                let random = Random::new(self.config.seed, epoch as u32, stream::ORDER + stage as u32);
-                order = Some((epoch, random.permutation(self.data.train.len())));
-            }
-            let order = order.as_ref().map_or(&[][..], |(_, order)| order);
-            if stage == Stage::Quantized && position.step == self.config.quantization.delay && position.step > 0 {
-                // The network has moved since the ranges were set; each layer is to see what those before it give quantised.
-                self.clock.set(position.step);
-                network = calibrated(network, self.config, self.data, self.shape, self.tell);
-            }
+impl<R: Recipe> Driver<'_, R> {
+    /// Trains a stage to its end, writes its network, and returns where training then stands.
+    pub fn stage(&mut self, standing: Standing<NetworkOf<R>>) -> Result<Position, LabError> {
+        let Standing { mut position, mut network, mut best, mut optimizer } = standing;
+        let recipe = self.recipe;
+        let (place, stage) = (position.stage.0, recipe.stages()[position.stage.0]);
+        recipe.announce(place, &network, self.tell);
+        let groups = recipe.groups(place);
+        let every = self.training().checkpoint_every;
+        let mut state = R::State::default();
+        let (mut overdue, mut trained) = (false, false);
+        while !self.is_over(&position) {
+            trained = true;
+            let at = At { stage: place, step: position.step };
             // Taken before the forward pass, which moves running statistics; written when it is known that the parameters
             // give a finite loss and finite gradients.
-            let due =
-                position.step > 0 && position.step.is_multiple_of(self.config.training.checkpoint_every) || overdue;
-            overdue = due && pending.is_some();
-            let checkpoint = (due && !overdue).then(|| Checkpoint::of(&position, &network, &optimizer));
-            let batch = self.batch(&position, order);
-            let mut step = self.gradients(&network, &position, &batch)?;
+            let due = position.step > 0 && position.step.is_multiple_of(every) || overdue;
+            overdue = due && recipe.is_measuring(&state);
+            let checkpoint = (due && !overdue).then(|| Checkpoint::of(&position, &network, &best, &optimizer));
+            network = recipe.before_step(network, at, self.tell)?;
+            let batch = recipe.task().batch(at);
+            let (moved, taken, metrics) = self.step(network, &mut optimizer, &mut state, &groups, &batch, at)?;
+            network = moved;
             if let Some(checkpoint) = checkpoint {
                 checkpoint.save(self.run)?;
             }
-            if let Some(guidance) = &guidance {
-                self.guide(guidance, &network, &mut position, &batch, &mut step)?;
-            }
-            let mut before = None;
-            if pending.is_none() && self.is_measured(&position, steps) {
-                let (unchanged, measured) = self.measure(network, &position, &batch, &step);
-                (network, before) = (unchanged, Some(measured));
-            }
-            network = self.update(network, &mut optimizer, &mut position, step);
-            if let Some(pending) = pending.take() {
-                position.diagnoses.push(pending.finish(&network));
-            }
-            pending = before.map(|before| before.after(&network, position.step));
-            let in_epoch = position.step - epoch * a_epoch;
-            let images = (in_epoch as usize * self.batch_size()) as f64;
-            let (loss, accuracy) =
-                (f64::from_bits(position.loss_sum) / in_epoch as f64, position.correct as f64 / images);
-            (self.tell)(Event::Step { stage, loss, accuracy });
-            if in_epoch == a_epoch {
-                let (logits, _) = logits(&network, &self.data.test, self.shape);
-                let test = evaluation(
-                    self.data.name.clone(),
-                    &logits,
-                    &self.data.test.labels,
-                    &self.shape.class_names,
-                    Vec::new(),
-                );
-                if !test.loss.is_finite() {
-                    return Err(self.not_finite("the held-out loss".to_string(), stage, position.step));
-                }
-                let row = EpochRow {
-                    stage,
-                    epoch: epoch + 1,
-                    step: position.step,
-                    learning_rate: self.rate(stage, position.step - 1),
-                    train_loss: loss,
-                    train_accuracy: accuracy,
-                    test_loss: test.loss,
-                    test_accuracy: test.accuracy,
-                    forward_equivalents: STRAIGHT_THROUGH_COST + position.passes as f64 / in_epoch as f64,
-                    skipped_directions: position.skipped,
-                };
-                (self.tell)(Event::Epoch(row.clone()));
-                if position.skipped > 0 {
-                    let text =
-                        format!("{} directions of guidance had no finite loss and were left out", position.skipped);
-                    (self.tell)(Event::Note(text));
-                }
-                position.rows.push(row);
-                (position.loss_sum, position.correct, position.passes, position.skipped) = (0, 0, 0, 0);
-                self.write_metrics(&position)?;
-                if stage == Stage::Quantized {
-                    self.tell_lost_ranges(&network, &mut told);
-                }
+            position.step += 1;
+            position.metrics.merge(&metrics);
+            position.passes += taken.passes;
+            position.skipped += taken.skipped;
+            let at = At { step: position.step, ..at };
+            position.measurements.extend(recipe.after_step(&mut state, &network, at));
+            let text = position.metrics.text(recipe.task().metrics());
+            (self.tell)(Event::Step { stage: stage.name, text });
+            if position.step.is_multiple_of(recipe.task().steps_an_epoch()) {
+                self.end_epoch(&mut position, &network, &mut best)?;
+                recipe.after_epoch(&mut state, place, &network, self.tell);
             }
         }
-        if steps == 0 {
+        let network = self.kept(&position, network, &best, trained)?;
+        if stage.epochs == 0 {
             self.write_metrics(&position)?;
         }
-        self.write_model(stage, &network)?;
-        Checkpoint::of(&position, &network, &optimizer).save(self.run)?;
-        Ok(position.rows)
+        self.write_model(place, &network, &position)?;
+        Checkpoint::of(&position, &network, &best, &optimizer).save(self.run)?;
+        Ok(position)
     }
 
-    /// Images and labels of the next step.
-    fn batch(&self, position: &Position, order: &[u32]) -> Batch {
-        let Config { seed, augmentation, .. } = self.config;
-        let (stage, step) = (position.stage, position.step);
-        let first = (step % self.steps_an_epoch()) as usize * self.batch_size();
-        let chosen = &order[first..first + self.batch_size()];
-        let random = Random::new(*seed, step as u32, stream::AUGMENTATION + stage as u32);
-        let images = batch(&self.data.train, chosen, self.shape, Augmentation::from(augmentation), random);
-        let labels = chosen.iter().map(|&image| self.data.train.labels[image as usize]).collect();
-        Batch { images, labels }
-    }
-
-    /// Whether hard values are measured at the next step.
-    fn is_measured(&self, position: &Position, steps: u64) -> bool {
-        let every = self.config.diagnose.every;
-        let quantized = position.stage == Stage::Quantized && position.step >= self.config.quantization.delay;
-        quantized && every > 0 && position.step.is_multiple_of(every) && position.step + 1 < steps
-    }
-
-    /// Measures the network before its update; it comes back as it was.
-    fn measure(&self, network: ConvNet, position: &Position, batch: &Batch, result: &StepResult) -> (ConvNet, Before) {
-        let smoothing = self.config.training.label_smoothing as f32;
-        let loss = |network: &ConvNet| cross_entropy(network.forward(batch.images.clone()), &batch.labels, smoothing);
-        let (seed, probes) = (self.config.seed, self.config.diagnose.probes);
-        Before::of(network, batch.images.clone(), &result.gradients, &loss, probes, seed, position.step)
-    }
-
-    /// Loss and gradients of the next step.
-    fn gradients(&mut self, network: &ConvNet, position: &Position, batch: &Batch) -> Result<StepResult, LabError> {
-        let (stage, step) = (position.stage, position.step);
-        self.clock.set(if stage == Stage::Quantized { step } else { 0 });
-        let logits = network.forward(batch.images.clone());
-        let values = logits.clone().inner().into_data().try_into_vec::<f32>().expect("logits are f32");
-        let loss = cross_entropy(logits, &batch.labels, self.config.training.label_smoothing as f32);
-        let value = loss.clone().inner().into_scalar::<f32>();
-        if !value.is_finite() {
-            return Err(self.not_finite("the loss".to_string(), stage, step + 1));
-        }
-        let mut gradients = GradientsParams::from_grads(loss.backward(), network);
-        let gradients: BTreeMap<String, Vec<f32>> =
-            parameters::gradients(network, &mut gradients).into_iter().collect();
-        if let Some((name, _)) = gradients.iter().find(|(_, values)| !all_finite(values)) {
-            return Err(self.not_finite(format!("the gradient of {name}"), stage, step + 1));
-        }
-        let right = best_classes(&values, self.shape.class_names.len()).zip(&batch.labels);
-        let correct = right.filter(|(found, label)| *found == usize::from(**label)).count() as u64;
-        Ok(StepResult { loss: f64::from(value), correct, gradients })
-    }
-
-    /// Says what guides the gradient and how noisy its directions will be.
-    fn tell_guidance(&mut self, guidance: &Guidance, network: &ConvNet) {
-        let values: usize = network.weight_codes().iter().map(|weight| weight.codes.len()).sum();
-        let GradientConfig { method, directions, beta_min, .. } = self.config.gradient;
-        let mut text = format!("gradient: {}, {directions} direction(s) a step", guidance.name());
-        if method == MethodName::Fogzo && values > 0 && beta_min > 0.0 {
-            let ratio = ((1.0 - beta_min) * values as f64 / beta_min).sqrt();
-            text += &format!("; at beta_min the noise of {values} weights is {ratio:.2} times as long as the guide");
-        }
-        (self.tell)(Event::Note(text));
-    }
-
-    /// Replaces the gradients of the quantised weights, where guidance has begun, by those of its method.
-    fn guide(
+    /// A step: the network after it, what it took, and its metrics.
+    fn step(
         &self,
-        guidance: &Guidance,
-        network: &ConvNet,
-        position: &mut Position,
-        batch: &Batch,
-        result: &mut StepResult,
-    ) -> Result<(), LabError> {
-        let Config { seed, gradient, quantization, training, .. } = self.config;
-        let step = position.step;
-        let progress = gradient.progress(step, self.steps(position.stage), quantization.delay);
-        let Some(progress) = progress else { return Ok(()) };
-        let smoothing = training.label_smoothing as f32;
-        let loss = |probe: &ConvNet| {
-            let loss = cross_entropy(probe.forward(batch.images.clone()), &batch.labels, smoothing);
-            f64::from(loss.into_scalar::<f32>())
-        };
-        let moment = Moment { seed: *seed, step: step as u32, progress };
-        let report = guidance.guide(network, &quantized(network), &mut result.gradients, moment, loss)?;
-        position.passes += report.passes;
-        position.skipped += report.skipped;
-        Ok(())
-    }
-
-    /// The network after one step of Adam.
-    fn update(
-        &self,
-        network: ConvNet,
+        network: NetworkOf<R>,
         optimizer: &mut Optimizer,
+        state: &mut R::State,
+        groups: &[Group<'_>],
+        batch: &BatchOf<R>,
+        at: At,
+    ) -> Result<(NetworkOf<R>, Taken, Metrics), LabError> {
+        let (recipe, task) = (self.recipe, self.recipe.task());
+        // Of the network that trains, which comes first; the probes of guidance are not followed.
+        let seen = OnceCell::new();
+        let loss = |network: &NetworkOf<R>| {
+            if seen.get().is_some() {
+                return task.loss(network, batch, None);
+            }
+            let mut metrics = Metrics::default();
+            let loss = task.loss(network, batch, Some(&mut metrics))?;
+            let _ = seen.set(metrics);
+            Ok(loss)
+        };
+        let step = Step {
+            loss: &loss,
+            guidance: recipe.guidance(at),
+            perturbed: None,
+            slopes: None,
+            clip_norm: Some(self.training().clip_norm).filter(|longest| *longest > 0.0),
+            groups,
+            rate: self.rate(at.stage, at.step),
+        };
+        let watch =
+            |network: NetworkOf<R>, gradients: &NamedGradients| recipe.watch(state, network, gradients, batch, at);
+        let (network, taken) =
+            step_watched(network, optimizer, &step, watch).map_err(|problem| self.explained(problem, at))?;
+        let mut metrics = Metrics::default();
+        metrics.add(LOSS, taken.loss, 1);
+        metrics.merge(&seen.into_inner().unwrap_or_default());
+        Ok((network, taken, metrics))
+    }
+
+    /// Looks at the validation data, writes the metrics, and keeps the network if it is the best so far.
+    fn end_epoch(
+        &mut self,
         position: &mut Position,
-        result: StepResult,
-    ) -> ConvNet {
-        let training = &self.config.training;
-        let rate = self.rate(position.stage, position.step);
-        let rates = |name: &str| {
-            // A learned scale or clipping bound.
-            let range = name.contains("quantizer.");
-            Rates {
-                learning_rate: (if range { rate * training.range_rate_factor } else { rate }) as f32,
-                weight_decay: if name.ends_with("weight") { training.weight_decay as f32 } else { 0.0 },
+        network: &NetworkOf<R>,
+        best: &mut Option<Vec<Parameter>>,
+    ) -> Result<(), LabError> {
+        let (place, task) = (position.stage.0, self.recipe.task());
+        let stage = self.recipe.stages()[place];
+        let (epoch, last) = (position.step / task.steps_an_epoch(), position.step - 1);
+        let mut validation = Metrics::default();
+        task.validate(network, &mut validation)?;
+        if let Some(name) = validation.not_finite() {
+            let tensor = format!("the validation {name}");
+            return Err(self.explained(LabError::StepNotFinite { tensor }, At { stage: place, step: last }));
+        }
+        if let Some(loss) = validation.mean(LOSS)
+            && position.best.is_none_or(|best| loss < f64::from_bits(best.loss))
+        {
+            position.best = Some(BestEpoch { epoch, loss: loss.to_bits() });
+            *best = (self.training().keep == Keep::Best).then(|| parameters::read(network));
+        }
+        let row = EpochRow {
+            stage: stage.name.to_string(),
+            epoch,
+            step: position.step,
+            learning_rate: self.rate(place, last),
+            train: std::mem::take(&mut position.metrics),
+            validation,
+            forward_equivalents: STRAIGHT_THROUGH_COST + position.passes as f64 / task.steps_an_epoch() as f64,
+            skipped_directions: position.skipped,
+        };
+        let mut text = format!("training {}", row.train.text(task.metrics()));
+        let of_validation = row.validation.text(task.metrics());
+        if !of_validation.is_empty() {
+            text += &format!("; validation {of_validation}");
+        }
+        (self.tell)(Event::Epoch { stage: stage.name, epoch, text });
+        if position.skipped > 0 {
+            let text = format!("{} directions of guidance had no finite loss and were left out", position.skipped);
+            (self.tell)(Event::Note(text));
+        }
+        position.rows.push(row);
+        (position.passes, position.skipped) = (0, 0);
+        self.write_metrics(position)
+    }
+
+    /// The network that a stage ends with, after its last step.
+    fn kept(
+        &mut self,
+        position: &Position,
+        network: NetworkOf<R>,
+        best: &Option<Vec<Parameter>>,
+        trained: bool,
+    ) -> Result<NetworkOf<R>, LabError> {
+        let stage = self.recipe.stages()[position.stage.0];
+        let (steps, epochs) = (self.steps(position.stage.0), position.step / self.recipe.task().steps_an_epoch());
+        let mut note = |text: String| {
+            // Who goes on with a finished stage has been told.
+            if trained {
+                (self.tell)(Event::Note(text));
             }
         };
-        position.correct += result.correct;
-        position.loss_sum = (f64::from_bits(position.loss_sum) + result.loss).to_bits();
-        position.step += 1;
-        optimizer.step(network, result.gradients, 1.0, rates)
-    }
-
-    /// The error for a tensor that is not finite at this step (from 1) of a stage.
-    fn not_finite(&self, tensor: String, stage: Stage, step: u64) -> LabError {
-        let (key, rate) = match stage {
-            Stage::Float => ("training.float_learning_rate", self.config.training.float_learning_rate),
-            Stage::Quantized => ("training.quantized_learning_rate", self.config.training.quantized_learning_rate),
+        if let Some(BestEpoch { epoch, .. }) = position.best.filter(|_| position.step < steps) {
+            let name = stage.name;
+            note(format!("the {name} stage ends after epoch {epochs}: none was better than epoch {epoch}"));
+        }
+        let network = match (best, position.best) {
+            (Some(parameters), Some(BestEpoch { epoch, .. })) => {
+                if epoch < epochs {
+                    note(format!("the network of epoch {epoch} is kept, the best on the validation data"));
+                }
+                let path = self.run.checkpoints();
+                parameters::write(network, parameters.clone())
+                    .map_err(|problem| LabError::Parameters { path, problem })?
+            }
+            _ => {
+                if self.recipe.premise().config.training.keep == Keep::Best && epochs > 0 {
+                    note("there are no validation data: the network of the last epoch is kept".to_string());
+                }
+                network
+            }
         };
-        let epoch = (step - 1) / self.steps_an_epoch() + 1;
-        LabError::NotFinite { tensor, step, epoch, stage: stage.name(), key, rate }
+        if position.step < steps {
+            (self.tell)(Event::Skip(steps - position.step));
+        }
+        Ok(network)
     }
 
-    pub(super) fn batch_size(&self) -> usize {
-        batch_size(self.config, self.data)
+    /// Whether a stage is at its end: all steps are done, or so many epochs were no better than the best one.
+    fn is_over(&self, position: &Position) -> bool {
+        let patience = self.training().patience;
+        let epochs = position.step / self.recipe.task().steps_an_epoch();
+        let lost = |best: BestEpoch| patience > 0 && epochs.saturating_sub(best.epoch) >= patience;
+        position.step >= self.steps(position.stage.0) || position.best.is_some_and(lost)
     }
 
-    pub(super) fn steps_an_epoch(&self) -> u64 {
-        steps_an_epoch(self.config, self.data)
+    /// Steps of a stage that does not end early.
+    pub fn steps(&self, stage: usize) -> u64 {
+        self.recipe.stages()[stage].epochs * self.recipe.task().steps_an_epoch()
     }
 
-    fn steps(&self, stage: Stage) -> u64 {
-        steps(self.config, self.data, stage)
+    fn rate(&self, stage: usize, step: u64) -> f64 {
+        let Stage { rate, .. } = self.recipe.stages()[stage];
+        learning_rate(rate, step, self.steps(stage), self.training().warmup_steps)
     }
 
-    pub(super) fn rate(&self, stage: Stage, step: u64) -> f64 {
-        let training = &self.config.training;
-        let highest = match stage {
-            Stage::Float => training.float_learning_rate,
-            Stage::Quantized => training.quantized_learning_rate,
-        };
-        learning_rate(highest, step, self.steps(stage), training.warmup_steps)
+    fn training(&self) -> &TrainingConfig {
+        &self.recipe.premise().config.training
     }
 
-    fn write_model(&self, stage: Stage, network: &ConvNet) -> Result<(), LabError> {
-        let path = match stage {
-            Stage::Float => self.run.float_model_path(),
-            Stage::Quantized => self.run.model_path(),
-        };
-        let description = ModelDescription {
-            format: MODEL_FORMAT.to_string(),
-            stage,
-            recipe: self.config.recipe.clone(),
-            seed: self.config.seed,
-            model: self.config.model.clone(),
-            quantization: (stage == Stage::Quantized).then(|| self.config.quantization.clone()),
-            shape: self.shape.clone(),
-            data: self.data.identity.clone(),
-            before: self.before.clone(),
-        };
-        let tensors = to_tensors(parameters::read(&network.valid()), "");
-        Ok(files::write(&path, &TensorFile { description, tensors }.to_bytes())?)
+    /// An error of the step after `at`, with the setting that helps.
+    fn explained(&self, problem: LabError, at: At) -> LabError {
+        let LabError::StepNotFinite { tensor } = problem else { return problem };
+        let Stage { name, rate, rate_key, .. } = self.recipe.stages()[at.stage];
+        let epoch = at.step / self.recipe.task().steps_an_epoch() + 1;
+        LabError::NotFinite { tensor, step: at.step + 1, epoch, stage: name, key: rate_key, rate }
     }
-}
 
-fn batch_size(config: &Config, data: &Dataset) -> usize {
-    config.training.batch_size.min(data.train.len())
-}
-
-/// Whole batches only: the rest of an epoch's order is left out, another rest each epoch.
-fn steps_an_epoch(config: &Config, data: &Dataset) -> u64 {
-    (data.train.len() / batch_size(config, data)) as u64
-}
-
-/// Steps of a whole stage.
-pub(super) fn steps(config: &Config, data: &Dataset, stage: Stage) -> u64 {
-    let training = &config.training;
-    let epochs = if stage == Stage::Float { training.float_epochs } else { training.quantized_epochs };
-    epochs * steps_an_epoch(config, data)
-}
-
-/// Mean cross-entropy in nats; `smoothing` is the share of each target that is spread over all classes.
-pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u8], smoothing: f32) -> Tensor<1> {
-    let [count, classes] = logits.dims();
-    let mut targets = vec![smoothing / classes as f32; count * classes];
-    for (row, &label) in labels.iter().enumerate() {
-        targets[row * classes + usize::from(label)] += 1.0 - smoothing;
+    fn write_metrics(&self, position: &Position) -> Result<(), LabError> {
+        let csv = self.with_log(|log| log.csv(&position.rows, &position.measurements));
+        Ok(files::write(&self.run.metrics_path(), csv.as_bytes())?)
     }
-    let targets = Tensor::<2>::from_data(TensorData::new(targets, [count, classes]), &Device::flex());
-    // Rows first: a long sum over everything would depend on the number of threads.
-    (log_softmax(logits, 1) * targets).sum_dim(1).sum() * (-1.0 / count as f32)
+
+    /// The picture of all epochs; without one there is nothing to draw.
+    pub fn write_curve(&self, position: &Position) -> Result<(), LabError> {
+        if position.rows.is_empty() {
+            return Ok(());
+        }
+        let path = self.run.curve_path();
+        match self.with_log(|log| log.curve(&position.rows)) {
+            Ok(curve) => Ok(files::write(&path, curve.as_bytes())?),
+            Err(problem) => Err(LabError::Picture { path, problem }),
+        }
+    }
+
+    fn with_log<T>(&self, make: impl FnOnce(&Log<'_>) -> T) -> T {
+        let (recipe, task) = (self.recipe, self.recipe.task());
+        make(&Log {
+            stages: recipe.stages(),
+            metrics: task.metrics(),
+            measured: recipe.measured(),
+            steps_an_epoch: task.steps_an_epoch(),
+            rate: &|stage, step| self.rate(stage, step),
+        })
+    }
+
+    fn write_model(&self, place: usize, network: &NetworkOf<R>, position: &Position) -> Result<(), LabError> {
+        let (recipe, stages) = (self.recipe, self.recipe.stages());
+        let path = self.run.model_after(stages[place].name, place + 1 == stages.len());
+        let header = ModelHeader::new(recipe.premise(), stages[place].name, recipe.rules(place), &position.before);
+        Ok(files::write(&path, &header.with(network))?)
+    }
 }

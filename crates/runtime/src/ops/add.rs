@@ -43,13 +43,13 @@ impl Step for Run {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{floats, run, whole};
+    use super::super::testing::{Values, floats, run, whole};
     use super::*;
 
     #[test]
     fn codes_and_floats_are_added_as_floats() {
         let (a, b) = (whole(&[1, 2], 0.5), floats(&[10.0, 20.0]));
-        let run = |a: &_, b: &_| run(&Add {}, &[(&[2], Clone::clone(a)), (&[2], Clone::clone(b))], &[]).unwrap().1;
+        let run = |a: &Values, b: &Values| run(&Add {}, &[(&[2], a.clone()), (&[2], b.clone())], &[]).unwrap().1;
         assert_eq!(run(&a, &b), floats(&[10.5, 21.0]));
         assert_eq!(run(&b, &a), floats(&[10.5, 21.0]));
         assert_eq!(run(&a, &a), floats(&[1.0, 2.0]));

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn equal_keys_give_the_mean_of_the_values() {
         // Two heads of width 1: a token is q, q, k, k, v, v. Two items of two tokens.
-        let x = [1, 2, 0, 0, 4, 10, 3, 1, 0, 0, 8, 30, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 2, 4];
+        let x: [i16; 24] = [1, 2, 0, 0, 4, 10, 3, 1, 0, 0, 8, 30, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 2, 4];
         let expected = floats(&[6.0, 20.0, 6.0, 20.0, 1.0, 2.0, 1.0, 2.0]);
         let run = |x| run(&Attention { heads: 2 }, &[(&[2, 6], x)], &[]).unwrap();
         assert_eq!(run(floats(&x.map(f32::from))), (vec![2, 2], expected.clone()));

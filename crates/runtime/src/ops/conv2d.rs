@@ -70,6 +70,9 @@ impl Operator for Conv2d {
             return Err(GeometryError::Overflow.into());
         };
         check_size(&[channels, rows, columns])?;
+        // What float sums lay out for one row of the output: the rows that it sees, once for each column of the kernel.
+        let seen = self.dilation[0] * (self.kernel[0] - 1) + 1 + self.kernel[0];
+        check_size(&[channels / self.groups, seen, self.kernel[1], shape.out_width()])?;
         Ok(vec![self.channels, shape.out_height(), shape.out_width()])
     }
 

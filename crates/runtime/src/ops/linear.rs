@@ -53,6 +53,8 @@ impl Operator for Linear {
             });
         }
         check_size(&[self.outputs])?;
+        // Float weights are laid out for 16 outputs at a time, or more.
+        check_size(&[width(&shape), 16])?;
         if let Some(last) = shape.last_mut() {
             *last = self.outputs;
         }
