@@ -5,21 +5,18 @@
 mod networks;
 mod operators;
 mod scaling;
+mod step;
 mod training;
 
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor, TensorData};
 use hardgrad::profile;
-use hardgrad::random::Random;
 use serde::Serialize;
 
-use crate::{LabError, streams};
+use crate::LabError;
 pub use scaling::{Sweep, sweeps, write};
+use step::Step;
 use training::Form;
-
-/// One step of a workload; its result is used up inside.
-type Step = Box<dyn FnMut() + Send>;
 
 /// One thing to time.
 pub struct Workload {
@@ -202,13 +199,6 @@ fn cpu() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     line.map_or_else(|| std::env::consts::ARCH.to_string(), |(_, name)| name.trim().to_string())
-}
-
-/// Standard normal values; `place` tells the inputs of a workload apart.
-fn normal<const D: usize>(shape: [usize; D], place: u32) -> Tensor<D> {
-    let mut values = vec![0.0; shape.iter().product()];
-    Random::new(0, place, streams::BENCH_INPUTS).fill_normal(&mut values);
-    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use hardgrad::random::Random;
 use hardgrad::{Surrogate, categorical, select};
 use rayon::prelude::*;
 
-use super::{Step, normal};
+use super::step::{Step, normal};
 use crate::streams;
 use crate::train::step::tensor_gradients;
 

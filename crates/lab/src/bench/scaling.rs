@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPoolBuilder;
 use serde::Serialize;
 
+use super::step::Step;
 use super::training::Form;
-use super::{Step, operators, training};
+use super::{operators, training};
 use crate::chart::{self, Chart, Panel, Scale, Series, Style};
 use crate::{LabError, files};
 

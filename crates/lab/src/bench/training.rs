@@ -7,7 +7,7 @@ use hardgrad::parameters::Role;
 use hardgrad::zeroth_order::{GradientConfig, Guidance, MethodName, Moment};
 
 use super::networks::{self, CLASSES};
-use super::{Step, normal};
+use super::step::{Step, normal};
 use crate::LabError;
 use crate::train::step::{self, Group, cross_entropy};
 

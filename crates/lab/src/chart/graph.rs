@@ -3,9 +3,8 @@
 use plotters::style::text_anchor::HPos;
 use plotters::style::{RGBColor, WHITE};
 
-use super::SPACE;
 use super::palette::{LABEL, NUMBER};
-use super::svg::{Canvas, Font, Pen, Point, picture, text_width};
+use super::svg::{Canvas, Font, Pen, Point, SPACE, picture, text_width};
 
 /// Nodes that read each other.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,10 @@
 
 use plotters::style::text_anchor::HPos;
 
-use super::palette::{Look, NUMBER};
-use super::svg::{Canvas, Point, text_width};
-use super::{Panel, SPACE, Series, Style};
+use super::data::{Panel, Series, Style};
+use super::look::Look;
+use super::palette::NUMBER;
+use super::svg::{Canvas, Point, SPACE, text_width};
 
 /// Height of a name with the space around it.
 const LINE: f64 = 18.0;

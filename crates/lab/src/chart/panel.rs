@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use plotters::style::text_anchor::HPos;
 
+use super::data::{Mark, Panel, Series};
 use super::legend::Legend;
-use super::palette::{FRAME, GRID, LABEL, Look, MARK, NOTE, NUMBER, TITLE};
+use super::look::Look;
+use super::palette::{FRAME, GRID, LABEL, MARK, NOTE, NUMBER, TITLE};
 use super::scale::{Axis, Scale, TINY};
 use super::svg::{Canvas, Font, Point, text_width};
-use super::{Mark, Panel, Series};
 
 /// Length of a tick.
 const TICK: f64 = 4.0;

@@ -4,6 +4,9 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+/// Space around the picture and between panels.
+pub(super) const SPACE: f64 = 14.0;
+
 /// A place or a size in pixels; places count from the upper left.
 pub(super) type Point = (f64, f64);
 

@@ -3,7 +3,6 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::limit::bytes_text;
 use crate::files::FileError;
 
 /// What can be wrong with data; each message is one line that names the file and the mend.
@@ -123,5 +122,30 @@ impl DataError {
 
     pub(super) fn request(problem: impl Into<String>) -> Self {
         DataError::Request { problem: problem.into() }
+    }
+}
+
+/// A number of bytes as people read it.
+fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_in_words() {
+        assert_eq!(bytes_text(1023), "1023 bytes");
+        assert_eq!(bytes_text(1536), "1.5 KiB");
+        assert_eq!(bytes_text(8 << 30), "8.0 GiB");
+        assert_eq!(bytes_text(u64::MAX), "16777216.0 TiB");
     }
 }

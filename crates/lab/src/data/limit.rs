@@ -24,18 +24,6 @@ pub(super) fn check(path: &Path, count: usize, shape: &[usize]) -> Result<(), Da
     Err(DataError::TooLarge { path: path.to_path_buf(), what, bytes, limit: LARGEST, mend })
 }
 
-/// A number of bytes as people read it.
-pub(super) fn bytes_text(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,13 +37,5 @@ mod tests {
         assert!(text.contains("8.0 GiB") && text.contains("--set data.size=[HEIGHT, WIDTH]"), "{text}");
         let text = check(path, usize::MAX, &[usize::MAX]).unwrap_err().to_string();
         assert!(text.contains("rows of") && text.ends_with("give fewer rows or columns"), "{text}");
-    }
-
-    #[test]
-    fn bytes_in_words() {
-        assert_eq!(bytes_text(1023), "1023 bytes");
-        assert_eq!(bytes_text(1536), "1.5 KiB");
-        assert_eq!(bytes_text(8 << 30), "8.0 GiB");
-        assert_eq!(bytes_text(u64::MAX), "16777216.0 TiB");
     }
 }

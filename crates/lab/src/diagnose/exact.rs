@@ -2,9 +2,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use hardgrad::categorical::LeaveOneOut;
 use hardgrad::random::Random;
 
+use super::problem::{Problem, ROWS};
 use super::reference::{GROUPS, Reference, ReferenceGroups};
-use super::{LabError, Problem, ROWS, Size};
-use crate::streams;
+use crate::objectives::Size;
+use crate::{LabError, streams};
 
 /// Choices are enumerated up to this many.
 const STATES: usize = 1 << 20;

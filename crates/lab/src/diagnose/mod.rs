@@ -7,124 +7,39 @@
 
 mod exact;
 mod operator;
+mod problem;
 mod reference;
 mod report;
+mod request;
+mod row;
 mod statistics;
 
 use std::io::ErrorKind;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use hardgrad::categorical::{self, CategoricalError, ESTIMATORS, Estimator};
+use hardgrad::categorical::{self, ESTIMATORS, Estimator};
 use hardgrad::random::Random;
-use hardgrad_kernels::reduce::all_finite;
-use serde::Serialize;
 
-use crate::objectives::{self, Objective, Size};
-use crate::train::step::tensor_gradient;
+use crate::objectives::{self, Size};
 use crate::{LabError, files, streams};
 
 pub use operator::operator_methods;
+use problem::Problem;
 use report::{to_csv, to_svg};
-pub use statistics::Interval;
+pub use request::{Progress, Request};
+pub use row::{Diagnosis, Interval, Row};
 
 pub(crate) use exact::softmax;
 use exact::{exact, reference};
 use reference::Reference;
+use row::label;
 use statistics::Groups;
-
-/// What to measure.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Estimators and hard operators, by name; all estimators that suit the objective where empty.
-    pub methods: Vec<String>,
-    /// The objective, by name.
-    pub objective: String,
-    /// Variables; where absent the objective's usual number, or 8 for hard operators.
-    pub variables: Option<usize>,
-    /// Categories of each variable.
-    pub categories: usize,
-    /// Temperatures at which estimators that have one are measured.
-    pub temperatures: Vec<f32>,
-    /// Estimates of each method.
-    pub samples: usize,
-    /// Samples of the reference, where the exact gradient is out of reach.
-    pub reference_samples: usize,
-    /// Standard deviation of the logits.
-    pub spread: f32,
-    /// Seed of everything random.
-    pub seed: u64,
-}
 
 /// Estimates before those that are measured, in which learned control variates and baselines settle.
 const WARM_UP: usize = 20_000;
 
-/// Inputs of an objective that has inputs.
-const CONTEXTS: usize = 4;
-
-/// Rows of one evaluation at most.
-const ROWS: usize = 2_048;
-
 /// Samples at most: more would take days.
 const MOST_SAMPLES: usize = 1_000_000_000;
-
-/// Values that the choices of one evaluation may hold.
-const VALUES: usize = 1 << 24;
-
-/// How good the gradients of some methods are.
-#[derive(Clone, Debug, Serialize)]
-pub struct Diagnosis {
-    /// The objective, as it was asked for.
-    pub objective: String,
-    /// Variables.
-    pub variables: usize,
-    /// Categories of each.
-    pub categories: usize,
-    /// How the true gradient was found.
-    pub reference: String,
-    /// Its norm; none for hard operators, where each input has a gradient of its own.
-    pub gradient_norm: Option<f64>,
-    /// Estimates of each method.
-    pub samples: usize,
-    /// A row for each method and temperature.
-    pub rows: Vec<Row>,
-    /// Estimators that nobody named and that cannot have a temperature, with the reason.
-    pub omitted: Vec<String>,
-}
-
-/// How good the gradient of one method is; all with 95 % confidence intervals.
-#[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// The method, as it was asked for.
-    pub method: String,
-    /// Its temperature, where it has one.
-    pub temperature: Option<f32>,
-    /// Norm of the mean estimate minus the true gradient; for hard operators its root mean square over the inputs.
-    pub bias: Interval,
-    /// The same as a share of the norm of the true gradient, where that is not 0.
-    pub relative_bias: Option<Interval>,
-    /// Sum over the coordinates of the variance of an estimate.
-    pub variance: Interval,
-    /// Mean squared distance of an estimate from the true gradient.
-    pub mean_squared_error: Interval,
-    /// Mean cosine of an estimate with the true gradient.
-    pub cosine: Interval,
-    /// Cosine of the mean estimate with the true gradient; for hard operators, which do not vary, that of the estimate.
-    pub cosine_of_mean: Interval,
-    /// Mean share of the coordinates that have the sign of the true gradient.
-    pub sign_agreement: Interval,
-}
-
-/// What a diagnosis tells while it runs.
-#[derive(Clone, Debug)]
-pub enum Progress {
-    /// So many measurements will be made.
-    Begin(u64),
-    /// One begins.
-    Method(String),
-    /// One is done.
-    Done,
-}
 
 /// Measures the methods.
 ///
@@ -231,61 +146,6 @@ pub(crate) fn copies(method: &str) -> Result<usize, LabError> {
     let (entry, numbers) = categorical::find(method)?;
     let samples = entry.settings.iter().position(|setting| setting.key == "samples");
     Ok(samples.map_or(1, |place| numbers[place] as usize))
-}
-
-fn label(method: &str, temperature: Option<f32>) -> String {
-    temperature.map_or_else(|| method.to_string(), |temperature| format!("{method} at temperature {temperature}"))
-}
-
-/// An objective at one point: fixed logits for fixed inputs. The gradient of all inputs together is one vector.
-struct Problem<'a> {
-    objective: &'a dyn Objective,
-    learner: objectives::Learner,
-    contexts: Vec<u32>,
-    /// `[contexts, variables, categories]`, row by row.
-    logits: Vec<f32>,
-}
-
-impl<'a> Problem<'a> {
-    fn new(objective: &'a dyn Objective, request: &Request) -> Self {
-        let learner = objective.learner(request.seed, request.spread);
-        let contexts: Vec<u32> = (0..objective.contexts().min(CONTEXTS) as u32).collect();
-        let logits = objective.logits(&learner, &contexts).inner();
-        let logits = logits.into_data().iter::<f32>().collect();
-        Self { objective, learner, contexts, logits }
-    }
-
-    /// Coordinates of the gradient.
-    fn dims(&self) -> usize {
-        self.logits.len()
-    }
-
-    /// Estimates of one call: `count` of them, one below the other, each `dims` long.
-    fn estimates(
-        &self,
-        estimator: &mut dyn Estimator,
-        count: usize,
-        temperature: f32,
-        random: &Random,
-    ) -> Result<Vec<f32>, CategoricalError> {
-        let Size { variables, categories } = self.objective.size();
-        let rows = count * self.contexts.len();
-        let logits = TensorData::new(self.logits.repeat(count), [rows, variables, categories]);
-        let logits = Tensor::<3>::from_data(logits, &Device::flex().autodiff()).require_grad();
-        let contexts = self.contexts.repeat(count);
-        let mut cost = |choices: Tensor<3>| self.objective.cost(&self.learner, choices, &contexts);
-        let costs = estimator.cost(logits.clone(), &mut cost, temperature, random)?;
-        let gradient: Vec<f32> = tensor_gradient(costs.sum(), &logits).into_data().iter().collect();
-        match all_finite(&gradient) {
-            true => Ok(gradient),
-            false => Err(CategoricalError::NotFinite { estimator: estimator.name(), what: "the gradient" }),
-        }
-    }
-
-    /// Estimates of one call: as many as [`ROWS`] and [`VALUES`] allow, where each holds `copies` of its choices.
-    fn estimates_a_call(&self, copies: usize) -> usize {
-        (ROWS / self.contexts.len()).min(VALUES / (self.dims() * copies)).max(1)
-    }
 }
 
 /// The estimates of a method, after a warm-up.

@@ -13,11 +13,12 @@ use hardgrad::surrogate::{Sharpness, Surrogate};
 use hardgrad_kernels::reduce::all_finite;
 
 use super::reference::Reference;
+use super::request::{Progress, Request};
+use super::row::{Diagnosis, label};
 use super::statistics::Groups;
-use super::{Diagnosis, LabError, Progress, Request, label};
 use crate::objectives::{self, Learner, Objective};
-use crate::streams;
 use crate::train::step::tensor_gradient;
+use crate::{LabError, streams};
 
 const SIGN: &str = "sign_";
 

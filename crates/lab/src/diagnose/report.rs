@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::{Diagnosis, Interval, Row};
+use super::row::{Diagnosis, Interval, Row};
 use crate::chart::{self, Chart, Panel, Scale, Series};
 
 /// What a column of the CSV file holds.

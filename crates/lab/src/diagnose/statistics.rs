@@ -1,36 +1,7 @@
-use serde::Serialize;
-
-use super::Row;
 #[cfg(test)]
 use super::reference::ReferenceGroups;
 use super::reference::{GROUPS, Reference};
-
-/// Student's t for 95 % of 39 degrees of freedom.
-const QUANTILE: f64 = 2.0227;
-
-/// A value with its 95 % confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Interval {
-    /// The value.
-    pub value: f64,
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-}
-
-impl Interval {
-    /// The 95 % interval of a value with this variance.
-    fn around(value: f64, variance: f64) -> Self {
-        let half = QUANTILE * variance.sqrt();
-        Self { value, low: value - half, high: value + half }
-    }
-
-    /// Both ends and the value by a growing function.
-    fn map(self, function: impl Fn(f64) -> f64) -> Self {
-        Self { value: function(self.value), low: function(self.low), high: function(self.high) }
-    }
-}
+use super::row::{Interval, Row};
 
 /// Sums over some estimates.
 #[derive(Clone)]

@@ -3,6 +3,7 @@
 mod along;
 mod descents;
 mod picture;
+mod report;
 mod request;
 mod statements;
 
@@ -10,35 +11,16 @@ use std::path::Path;
 
 use hardgrad::ops::ReluSurrogate;
 use hardgrad::theory::{Descent, TwoLayerError, saddle, spurious_minimum};
-use serde::Serialize;
 
 use crate::{LabError, chart, files};
-use descents::{Walk, descend, starts};
+use descents::{descend, starts};
 use picture::to_chart;
 use statements::{at_saddle, at_spurious_minimum, correlations};
 
 pub use descents::DescentRow;
+pub use report::TwoLayerReport;
 pub use request::Request;
 pub use statements::Statement;
-
-/// What theory says and descent does.
-#[derive(Clone, Debug, Serialize)]
-pub struct TwoLayerReport {
-    /// The teacher's output weights.
-    pub v_star: Vec<f64>,
-    /// Angle of the saddle in degrees; none without one.
-    pub saddle_angle: Option<f64>,
-    /// Whether there is a spurious minimum, which lies at 180 degrees.
-    pub spurious_minimum: bool,
-    /// Statements with the numbers that were found.
-    pub statements: Vec<Statement>,
-    /// Where each descent led.
-    pub descents: Vec<DescentRow>,
-    #[serde(skip)]
-    paths: Vec<Walk>,
-    #[serde(skip)]
-    request: Request,
-}
 
 /// Computes statements and descents.
 ///

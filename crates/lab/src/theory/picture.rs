@@ -1,8 +1,8 @@
 use hardgrad::ops::ReluSurrogate;
 use hardgrad::theory::{CriticalPoint, TwoLayer, saddle, spurious_minimum};
 
-use super::TwoLayerReport;
 use super::along::Along;
+use super::report::TwoLayerReport;
 use super::request::Request;
 use crate::chart::{Chart, Panel, Scale, Series, Style};
 

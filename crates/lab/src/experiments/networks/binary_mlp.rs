@@ -4,7 +4,7 @@ use hardgrad::Surrogate;
 use hardgrad::ops::{linear, sign};
 use hardgrad::zeroth_order::{Perturbed, Smoothing};
 
-use super::{CLASSES, first_values, uniform};
+use super::first_values::{CLASSES, first_values, uniform};
 use crate::experiments::subject::Subject;
 
 /// 784-128-128-10: weights are signs (surrogate tanh) over the root of their number, hidden values are signs (surrogate

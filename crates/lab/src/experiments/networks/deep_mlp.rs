@@ -3,7 +3,8 @@ use burn::tensor::{Device, Tensor};
 use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantLinear, QuantLinearConfig};
 use hardgrad::parameters::Role;
 
-use super::{CLASSES, ExchangeActivation, QuantizedActivation, first_values};
+use super::first_values::{CLASSES, first_values};
+use super::quantized_activation::{ExchangeActivation, QuantizedActivation};
 use crate::experiments::subject::Subject;
 
 /// Eight linear layers, 784-128-...-128-10; batch norm without learned factor and shift before each activation.

@@ -5,7 +5,7 @@ use hardgrad::network::Network;
 use hardgrad::quantize::StepClock;
 use hardgrad_runtime::{Description, Rule};
 
-use super::CLASSES;
+use super::first_values::CLASSES;
 use crate::config::{ConfigError, LeNetSizes, MlpSizes, VitSizes};
 use crate::experiments::subject::Subject;
 use crate::models::{builder, lenet, mlp, vit};

@@ -4,7 +4,8 @@ use hardgrad::layers::{BatchNorm, BatchNormConfig, QuantConv2d, QuantConv2dConfi
 use hardgrad::ops::max_pool2d;
 use hardgrad::parameters::Role;
 
-use super::{CLASSES, ExchangeActivation, QuantizedActivation, first_values};
+use super::first_values::{CLASSES, first_values};
+use super::quantized_activation::{ExchangeActivation, QuantizedActivation};
 use crate::experiments::subject::Subject;
 
 /// LeNet-5: convolutions 5x5 with 6 and 16 channels and 2x2 max pooling, then 400-120-84-10; batch norm without learned

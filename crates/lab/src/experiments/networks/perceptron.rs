@@ -7,7 +7,7 @@ use hardgrad::ops::{Bounds, Rule, fake_quant, linear};
 use hardgrad::zeroth_order::{Perturbed, Probes, Smoothing};
 use rayon::prelude::*;
 
-use super::{CLASSES, first_values, uniform};
+use super::first_values::{CLASSES, first_values, uniform};
 use crate::experiments::subject::Subject;
 
 /// 784-10-10 with ReLU: all 7,960 weights and biases have 2 bits, on the fixed grid (-1.5, -0.5, 0.5, 1.5) times a scale a

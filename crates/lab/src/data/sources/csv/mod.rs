@@ -13,10 +13,8 @@ use std::path::{Path, PathBuf};
 
 use self::columns::{Code, Kind, kind_of, number};
 use self::table::Table;
-use super::{MOST_CLASSES, Reading, Source, check_parts, has_ending, held_out_for_testing};
-use crate::data::{
-    DataError, DataIdentity, Dataset, FileFormat, FileReport, Images, Progress, Request, file_name, limit,
-};
+use super::source::{MOST_CLASSES, Reading, Source, check_parts, file_name, has_ending, held_out_for_testing};
+use crate::data::{DataError, DataIdentity, Dataset, FileFormat, FileReport, Images, Progress, Request, limit};
 
 /// The file with the rows to train on.
 const TRAIN: &str = "train.csv";

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::entries;
-use crate::data::{DataError, file_name, picture};
+use crate::data::sources::source::file_name;
+use crate::data::{DataError, picture};
 
 /// The folder with what to train on.
 const TRAIN: &str = "train";

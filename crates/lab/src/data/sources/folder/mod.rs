@@ -14,11 +14,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use self::listing::{ClassFolder, Listing};
-use super::{MOST_CLASSES, Reading, Source, check_parts, held_out_for_testing};
+use super::source::{MOST_CLASSES, Reading, Source, check_parts, file_name, held_out_for_testing};
 use crate::data::picture::{self, Header};
-use crate::data::{
-    DataError, DataIdentity, Dataset, FileFormat, FileReport, Images, Progress, Request, file_name, limit,
-};
+use crate::data::{DataError, DataIdentity, Dataset, FileFormat, FileReport, Images, Progress, Request, limit};
 
 /// Files that are looked at or decoded together.
 const TOGETHER: usize = 256;

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::data::picture::tests::{GREY, PALETTE, RGB, RGBA, jpeg, png};
+use crate::data::sources::source::file_name;
 use crate::data::{self, CheckReport, Verdict};
 
 /// Writes a file and the folders above it.

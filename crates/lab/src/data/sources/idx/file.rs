@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use super::gzip::{GZIP_MAGIC, Members};
 use super::role::{FileRole, magic_of};
-use crate::data::check::shape_text;
+use crate::data::report::shape_text;
 use crate::data::{DataError, FileFormat};
 
 /// The most bytes of values that a file may hold: 4 GiB.

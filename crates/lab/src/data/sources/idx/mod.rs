@@ -17,11 +17,10 @@ pub use self::known_sets::{KnownSet, known_sets};
 pub use self::role::FileRole;
 
 use self::file::IdxFile;
-use super::{Reading, Source, numbered};
-use crate::data::check::shape_text;
+use super::source::{Reading, Source, file_name, numbered};
+use crate::data::report::shape_text;
 use crate::data::{
-    CheckReport, DataError, DataIdentity, Dataset, FileReport, Images, Progress, Request, Verdict, file_name, limit,
-    picture,
+    CheckReport, DataError, DataIdentity, Dataset, FileReport, Images, Progress, Request, Verdict, limit, picture,
 };
 
 /// The four files of a set in a folder.

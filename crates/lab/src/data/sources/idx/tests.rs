@@ -3,6 +3,7 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::*;
+use crate::data::sources::source::file_name;
 use crate::data::{self, FileFormat};
 
 pub(in crate::data) use super::file::tests::{gzip, idx};

@@ -18,11 +18,9 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use self::npy::{Head, Kind};
-use super::{Reading, Source, check_parts, has_ending, held_out_for_testing, numbered};
-use crate::data::check::shape_text;
-use crate::data::{
-    DataError, DataIdentity, Dataset, FileFormat, FileReport, Images, Progress, Request, file_name, limit,
-};
+use super::source::{Reading, Source, check_parts, file_name, has_ending, held_out_for_testing, numbered};
+use crate::data::report::shape_text;
+use crate::data::{DataError, DataIdentity, Dataset, FileFormat, FileReport, Images, Progress, Request, limit};
 
 /// Names of the arrays of a set with two parts: x and y to train on, x and y to test on.
 const TWO_PARTS: [[&str; 4]; 2] =
