@@ -97,9 +97,11 @@ fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Data { command: DataCommand::List { json } } => {
             show(&data::known_sets(), json, |sets| tables::known_sets(sets))
         }
-        Verb::Data { command: DataCommand::Check { folder, png, json } } => {
+        Verb::Data { command: DataCommand::Check { folder, set, png, json } } => {
             let mut reading = progress::Reading::default();
-            let request = data::Request::of(Some(&folder));
+            let mut config = Config::default().with_changes(&set).map_err(LabError::from)?;
+            config.set_data_folder(&folder);
+            let request = data::Request { validation: 0.0, ..config.data_request() };
             let report = data::check(&request, &mut |progress| reading.show(progress)).map_err(LabError::from)?;
             show(&tables::check_json(&report), json, |_| tables::check(&report))?;
             if let (Some(path), Some(set)) = (&png, &report.dataset) {

@@ -227,7 +227,7 @@ fn other_images_are_refused_at_resume_and_told_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let run = tiny_run(folder.path());
     let data = folder.path().join("data");
-    assert!(succeed(&["inspect", text(&run)]).contains("the images are those of the training still"));
+    assert!(succeed(&["inspect", text(&run)]).contains("the data are unchanged since training"));
     let accuracy = json(&["eval", text(&run), "--json"])["accuracy"].clone();
     for (file, other) in changed_data(folder.path()) {
         let old = folder.path().join("old");

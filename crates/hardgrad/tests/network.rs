@@ -10,7 +10,7 @@ use hardgrad::network::{Network, NetworkError, Value};
 use hardgrad::parameters::{self, Role};
 use hardgrad::quantize::StepClock;
 use hardgrad::random::Random;
-use hardgrad::runtime::{Description, Op, PackedModel, Pixels, Rule, first_difference};
+use hardgrad::runtime::{Description, PackedModel, Pixels, Rule, first_difference};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -196,7 +196,7 @@ fn range_methods_are_one_function_too() {
 fn layers_that_rules_leave_in_float_are_packed_as_floats() {
     for description in [residual(), transformer()] {
         assert_one_function(&calibrated(&description, &[]));
-        let first = description.nodes.iter().find(|node| matches!(node.op, Op::Conv2d(_) | Op::Linear(_))).unwrap();
+        let first = description.nodes.iter().find(|node| node.op.has_weights()).unwrap();
         let in_float = |name: &str| Rule { nodes: name.to_string(), ..bits(32, 32) };
         let packed =
             assert_one_function(&calibrated(&description, &[bits(4, 4), in_float(&first.name), in_float("output")]));

@@ -135,7 +135,7 @@ fn packed(path: &Path) -> Result<Packed, LabError> {
 fn training(header: ModelHeader) -> Training {
     let images = match data::load(&header.request(None), &mut |_| ()) {
         Ok(set) => match header.data.first_difference(&set.identity) {
-            None => "the images are those of the training still".to_string(),
+            None => "the data are unchanged since training".to_string(),
             Some(file) => format!("the images are not those of the training any more: {file} differs"),
         },
         Err(problem) => format!("whether the images are those of the training could not be seen: {problem}"),

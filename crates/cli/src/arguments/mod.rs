@@ -56,7 +56,9 @@ pub enum Verb {
         json: bool,
     },
     /// Accuracy of a run's model, or of a packed file, on held-out images
-    #[command(after_help = "Examples:\n  hardgrad eval runs/qat-1\n  hardgrad eval model.safetensors --data DIR")]
+    #[command(
+        after_help = "Examples:\n  hardgrad eval runs/qat-1\n  hardgrad eval model.packed.safetensors --data DIR"
+    )]
     Eval {
         /// Run folder, or packed file
         #[arg(value_name = "RUN_OR_FILE")]
@@ -262,6 +264,9 @@ pub enum DataCommand {
     Check {
         /// Folder or file of data
         folder: PathBuf,
+        /// Change a setting of the data, as for `train`
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
         /// Draw the first images of each class: a row a class, training images on the left, test images on the right
         #[arg(long, value_name = "FILE")]
         png: Option<PathBuf>,

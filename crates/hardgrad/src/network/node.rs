@@ -1,8 +1,8 @@
 //! The operators as nodes of a network: how each is made, how it runs, how it is packed.
 //!
 //! To add one: its operator in [`crate::ops`], or its layer in [`crate::layers`], and one line in the registry below.
-//! An operator with parameters is a [`Layer`]; of one without, the line says how it runs. What passes codes on, or never
-//! gives negative values, is also told so where quantisers are placed (`rules.rs`).
+//! An operator with parameters is a [`Layer`]; of one without, the line says how it runs. What the operator
+//! passes on, and whether its values can be negative, is said once, in the runtime.
 
 use burn::module::Module;
 use burn::tensor::Device;

@@ -59,7 +59,7 @@ fn nearest(pattern: &str, mut names: Vec<String>) -> Vec<String> {
 }
 
 fn is_hard(entry: &Entry) -> bool {
-    matches!(entry.module, NodeModule::Conv2d(_) | NodeModule::Linear(_))
+    entry.op.as_ref().is_some_and(Op::has_weights)
 }
 
 fn of_node(name: &str, rules: &[Rule], delay: u64) -> Result<Settings, NetworkError> {
@@ -139,18 +139,15 @@ fn source(entries: &[Entry], place: usize) -> usize {
 
 /// Whether an entry gives nothing but values that it reads.
 fn moves(entry: &Entry) -> bool {
-    matches!(entry.op, Some(Op::MaxPool2d(_) | Op::Flatten(_) | Op::Patches(_) | Op::TakeToken(_)))
+    entry.op.as_ref().is_some_and(Op::passes_codes)
 }
 
 /// For each place whether its values cannot be negative.
 fn never_negative(entries: &[Entry]) -> Vec<bool> {
     let mut found = vec![false; entries.len() + 1];
     for (place, entry) in entries.iter().enumerate() {
-        found[place + 1] = match &entry.op {
-            Some(Op::Relu(_)) => true,
-            Some(Op::Add(_) | Op::AvgPool2d(_) | Op::GlobalMean(_)) => entry.inputs.iter().all(|&input| found[input]),
-            _ => moves(entry) && found[entry.inputs[0]],
-        };
+        let inputs: Vec<bool> = entry.inputs.iter().map(|&input| found[input]).collect();
+        found[place + 1] = entry.op.as_ref().is_some_and(|op| op.is_never_negative(&inputs));
     }
     found
 }

@@ -1,9 +1,9 @@
 //! Networks that would not fit: into memory with their batches, or into the 32 bits of a quantised sum.
 
 use hardgrad::zeroth_order::MethodName;
-use hardgrad_runtime::{Description, INPUT, NodeReport, Op, Rule};
+use hardgrad_runtime::{Description, INPUT, NodeReport, Rule};
 
-use super::sections::{LARGEST_SIDE, check_quantizers, check_rule, has_weights, merged};
+use super::sections::{LARGEST_SIDE, check_quantizers, check_rule, merged};
 use super::{Config, ConfigError, FLOAT_BITS};
 
 /// Largest number of values that one node gives for a batch: 8 GiB of float32.
@@ -40,7 +40,7 @@ pub fn check(description: &Description, config: &Config, train_images: usize) ->
     let short = config.quantization.rules_for(description);
     let mut quantized = false;
     for (place, node) in description.nodes.iter().enumerate() {
-        if !has_weights(&node.op) {
+        if !node.op.has_weights() {
             continue;
         }
         let rule = merged(short.iter().chain(&description.rules), &node.name);
@@ -106,8 +106,7 @@ fn reads_data(description: &Description, place: usize) -> bool {
             return true;
         }
         let before = description.place(source);
-        let passes = |op: &Op| matches!(op, Op::MaxPool2d(_) | Op::Flatten(_) | Op::Patches(_) | Op::TakeToken(_));
-        match before.filter(|&before| passes(&description.nodes[before].op)) {
+        match before.filter(|&before| description.nodes[before].op.passes_codes()) {
             Some(before) => place = before,
             None => return false,
         }

@@ -80,10 +80,12 @@ pub enum ModelError {
     },
     /// Parameters of the network that a file of weights does not have.
     #[error(
-        "{}: it has no {}{}; name its tensors as the nodes, or give a file of two columns, theirs and ours, as training.rename",
+        "{}: it has no {}{}; name its tensors as the nodes, or give a file of two columns, theirs and ours, as \
+         training.rename, in which `- {}` keeps what the network begins with",
         path.display(),
         listed(missing),
-        left_over_message(left_over)
+        left_over_message(left_over),
+        missing.first().map(|name| one_line(name)).unwrap_or_default()
     )]
     Missing {
         /// The file.

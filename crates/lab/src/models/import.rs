@@ -45,15 +45,18 @@ pub fn import(network: Network, file: &Path, rename: Option<&Path>) -> Result<(N
     let mut given = rename.apply(tensors)?;
 
     let mut parameters = parameters::read(&network);
-    let names: Vec<String> = parameters.iter().map(|parameter| parameter.name.clone()).collect();
-    rename.check_kept(&names)?;
+    let places = parameters.iter().flat_map(|parameter| Place::of(&parameter.name, network.description()).names());
+    rename.check_names(&places.collect::<Vec<_>>())?;
     let (mut found, mut missing) = (Imported::default(), Vec::new());
     for parameter in &mut parameters {
         let name = parameter.name.clone();
         let place = Place::of(&name, network.description());
         let Some((theirs, tensor)) = place.names().iter().find_map(|name| given.remove(name)) else {
-            let list = if rename.keeps(&name) { &mut found.missing } else { &mut missing };
-            list.push(name);
+            match place.names().iter().any(|name| rename.keeps(name)) {
+                true => found.missing.push(name),
+                // Under the name that the file is to have.
+                false => missing.extend(place.names().into_iter().next()),
+            }
             continue;
         };
         place.fill(parameter, &theirs, &tensor, file)?;
@@ -300,6 +303,13 @@ mod tests {
             "{error}"
         );
         assert!(refused(&tensors, Some("stem.1 conv1")).contains("names.txt:1: the file has no tensor stem.1"));
+        let error = refused(&tensors, Some("stem.0 conv11"));
+        assert!(error.contains("names.txt:1: the network has no conv11; did you mean conv1.weight?"), "{error}");
+        tensors.retain(|(name, _)| !name.ends_with("running_var"));
+        let error = refused(&tensors, Some("stem.0 conv1"));
+        assert!(error.contains("it has no norm1.running_var;") && error.contains("`- norm1.running_var`"), "{error}");
+        let error = refused(&tensors, Some("stem.0 conv1\n- norm1.running_var\n- output\n- nothing"));
+        assert!(error.contains("names.txt:4: the network has no nothing"), "{error}");
         let mut tensors = theirs();
         tensors[11].1 = vec![5, 2];
         let error = refused(&tensors, None);

@@ -102,19 +102,20 @@ impl Rename {
 
     /// Whether a parameter of the network keeps the values that it begins with.
     pub fn keeps(&self, parameter: &str) -> bool {
-        self.kept().any(|row| rest(parameter, &row.ours).is_some())
+        self.rows.iter().any(|row| row.theirs == NONE && rest(parameter, &row.ours).is_some())
     }
 
-    /// Fails where a row keeps what the network does not have.
-    pub fn check_kept(&self, parameters: &[String]) -> Result<(), ModelError> {
-        match self.kept().find(|row| !parameters.iter().any(|name| rest(name, &row.ours).is_some())) {
-            Some(row) => Err(self.refuse(row, format!("the network has no {}", row.ours))),
+    /// Fails where a row gives, or keeps, what is none of the `names` of the network.
+    pub fn check_names(&self, names: &[String]) -> Result<(), ModelError> {
+        let mut rows = self.rows.iter().filter(|row| row.ours != NONE);
+        match rows.find(|row| !names.iter().any(|name| rest(name, &row.ours).is_some())) {
+            Some(row) => {
+                let nearest = nearest(&row.ours, names.iter().cloned());
+                let nearest = nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+                Err(self.refuse(row, format!("the network has no {}{nearest}", row.ours)))
+            }
             None => Ok(()),
         }
-    }
-
-    fn kept(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.theirs == NONE)
     }
 
     fn refuse(&self, row: &Row, problem: String) -> ModelError {
@@ -183,7 +184,7 @@ mod tests {
     fn what_the_network_keeps_is_known() {
         let rename = Rename::parse("- output\n", Path::new("names.txt")).unwrap();
         assert!(rename.keeps("output.weight") && rename.keeps("output.bias") && !rename.keeps("output2.weight"));
-        rename.check_kept(&["output.weight".to_string()]).unwrap();
-        assert!(rename.check_kept(&["conv1.weight".to_string()]).unwrap_err().to_string().contains("no output"));
+        rename.check_names(&["output.weight".to_string()]).unwrap();
+        assert!(rename.check_names(&["conv1.weight".to_string()]).unwrap_err().to_string().contains("no output"));
     }
 }

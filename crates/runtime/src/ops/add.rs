@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operator::Operator;
+use super::operator::{Operator, Signs};
 use super::problem::Problem;
 use super::step::{Buffer, Form, Packed, Runner, Scratch, Step};
 
@@ -14,6 +14,7 @@ pub struct Add {}
 impl Operator for Add {
     const KIND: &'static str = "add";
     const INPUTS: usize = 2;
+    const SIGNS: Signs = Signs::Kept;
 
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {
         match inputs[0] == inputs[1] {

@@ -7,7 +7,7 @@ use hardgrad_kernels::geometry::Pool2dShape;
 use hardgrad_kernels::pooling;
 use serde::{Deserialize, Serialize};
 
-use super::operator::{Operator, image};
+use super::operator::{Operator, Signs, image};
 use super::problem::Problem;
 use super::sizes::Window;
 use super::step::{Buffer, Form, Packed, Runner, Scratch, Step};
@@ -47,6 +47,7 @@ impl From<AvgPool2d> for Window {
 
 impl Operator for AvgPool2d {
     const KIND: &'static str = "avg_pool2d";
+    const SIGNS: Signs = Signs::Kept;
 
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {
         let size = image(&inputs[0])?;

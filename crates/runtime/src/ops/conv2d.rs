@@ -60,6 +60,7 @@ impl Conv2d {
 
 impl Operator for Conv2d {
     const KIND: &'static str = "conv2d";
+    const HAS_WEIGHTS: bool = true;
 
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {
         let size @ [channels, height, width] = image(&inputs[0])?;

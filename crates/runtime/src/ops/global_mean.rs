@@ -5,7 +5,7 @@
 use hardgrad_kernels::ordered;
 use serde::{Deserialize, Serialize};
 
-use super::operator::Operator;
+use super::operator::{Operator, Signs};
 use super::problem::Problem;
 use super::step::{Buffer, Form, Packed, Runner, Scratch, Step};
 
@@ -16,6 +16,7 @@ pub struct GlobalMean {}
 
 impl Operator for GlobalMean {
     const KIND: &'static str = "global_mean";
+    const SIGNS: Signs = Signs::Kept;
 
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {
         match inputs[0][..] {

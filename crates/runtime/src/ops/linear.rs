@@ -43,6 +43,7 @@ fn width(shape: &[usize]) -> usize {
 
 impl Operator for Linear {
     const KIND: &'static str = "linear";
+    const HAS_WEIGHTS: bool = true;
 
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {
         let mut shape = inputs[0].clone();

@@ -15,7 +15,7 @@ pub(crate) mod tensor;
 mod testing;
 pub(crate) mod weight;
 
-use operator::Operator;
+use operator::{Operator, Signs};
 use problem::Problem;
 use serde_json::Value;
 use step::{Domain, Packed, Runner};
@@ -79,6 +79,22 @@ macro_rules! operators {
             /// Whether it only moves values or chooses among them: then codes stay codes.
             pub fn passes_codes(&self) -> bool {
                 match self { $(Self::$name(_) => $name::PASSES_CODES,)* }
+            }
+
+            /// Whether it cannot give negative values, where `inputs` tells of each of its inputs whether that cannot be
+            /// negative.
+            pub fn is_never_negative(&self, inputs: &[bool]) -> bool {
+                let signs = match self { $(Self::$name(_) => $name::SIGNS,)* };
+                match signs {
+                    Signs::Any => false,
+                    Signs::Kept => inputs.iter().all(|never_negative| *never_negative),
+                    Signs::NeverNegative => true,
+                }
+            }
+
+            /// Whether it multiplies by weights that may be quantised.
+            pub fn has_weights(&self) -> bool {
+                match self { $(Self::$name(_) => $name::HAS_WEIGHTS,)* }
             }
 
             pub(crate) fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {

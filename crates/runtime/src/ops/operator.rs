@@ -17,6 +17,10 @@ pub(crate) trait Operator: Clone + Debug + PartialEq + Serialize + DeserializeOw
     const INPUTS: usize = 1;
     /// Whether it only moves values or chooses among them: then codes stay codes.
     const PASSES_CODES: bool = false;
+    /// What it makes of the signs of what it reads.
+    const SIGNS: Signs = if Self::PASSES_CODES { Signs::Kept } else { Signs::Any };
+    /// Whether it multiplies by weights that may be quantised.
+    const HAS_WEIGHTS: bool = false;
 
     /// Shape of what it gives for inputs of these shapes, without the batch.
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem>;
@@ -40,6 +44,17 @@ pub(crate) trait Operator: Clone + Debug + PartialEq + Serialize + DeserializeOw
 
     /// How it runs; only for nodes that were checked.
     fn runner(&self, node: &Packed<'_>) -> Runner;
+}
+
+/// What an operator makes of the signs of what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signs {
+    /// It may give negative values.
+    Any,
+    /// It gives negative values only where it reads some.
+    Kept,
+    /// It gives no negative value.
+    NeverNegative,
 }
 
 /// `[channels, height, width]`, or the error for other shapes.

@@ -3,7 +3,7 @@
 use hardgrad_kernels::integer;
 use serde::{Deserialize, Serialize};
 
-use super::operator::Operator;
+use super::operator::{Operator, Signs};
 use super::problem::Problem;
 use super::step::{Elementwise, Packed, Runner, Scratch};
 
@@ -14,6 +14,7 @@ pub struct Relu {}
 
 impl Operator for Relu {
     const KIND: &'static str = "relu";
+    const SIGNS: Signs = Signs::NeverNegative;
 
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {
         Ok(inputs[0].clone())

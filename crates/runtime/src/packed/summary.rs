@@ -77,9 +77,9 @@ impl PackedModel {
                 }
             }
             let whole = |domain: &Domain| matches!(domain, Domain::Codes(_));
-            let integer = match node.op {
-                Op::Conv2d(_) | Op::Linear(_) => weight != Some(32),
-                _ => whole(&checked.output.domain),
+            let integer = match node.op.has_weights() {
+                true => weight != Some(32),
+                false => whole(&checked.output.domain),
             };
             let activation_bits = checked.inputs.first().and_then(|input| match input.domain {
                 Domain::Codes(codes) => Some(32 - ((codes.highest - codes.lowest) as u32).leading_zeros()),

@@ -14,7 +14,7 @@ pub(super) use data::LARGEST_SIDE;
 pub use diagnose::DiagnoseConfig;
 pub use model::{ConvNetSizes, LeNetSizes, MlpSizes, ModelConfig, ResNet20Sizes, VitSizes};
 pub use quantization::{FLOAT_BITS, QuantizationConfig};
-pub(super) use quantization::{check_quantizers, check_rule, has_weights, merged};
+pub(super) use quantization::{check_quantizers, check_rule, merged};
 pub use training::{Keep, TrainingConfig};
 
 use super::ConfigError;

@@ -1,5 +1,5 @@
 use hardgrad::quantize::{QuantizerConfig, RangeMethod, Role};
-use hardgrad_runtime::{Description, Node, Op, Rule};
+use hardgrad_runtime::{Description, Node, Rule};
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ impl QuantizationConfig {
 
     /// [`rules`](Self::rules) for the first and the last node with weights of a network.
     pub fn rules_for(&self, description: &Description) -> Vec<Rule> {
-        let mut weighted = description.nodes.iter().filter(|node| has_weights(&node.op));
+        let mut weighted = description.nodes.iter().filter(|node| node.op.has_weights());
         let first = weighted.next();
         let last = weighted.next_back().or(first);
         let name = |node: Option<&Node>| node.map(|node| node.name.clone()).unwrap_or_default();
@@ -108,11 +108,6 @@ impl QuantizationConfig {
             ..Rule::all()
         }
     }
-}
-
-/// Whether rules say something about the weights of this operator.
-pub(in crate::config) fn has_weights(op: &Op) -> bool {
-    matches!(op, Op::Conv2d(_) | Op::Linear(_))
 }
 
 /// What the rules say about a node, all taken together.

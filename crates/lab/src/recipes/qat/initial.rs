@@ -71,7 +71,7 @@ fn tell_imported(imported: &Imported, tell: &mut Tell<'_>) {
     let Imported { loaded, missing, left_over } = imported;
     for (what, names) in [
         ("loaded", loaded),
-        ("not in the file, drawn at random", missing),
+        ("kept as the network begins", missing),
         ("left over, without a place in the network", left_over),
     ] {
         if !names.is_empty() {

@@ -78,6 +78,11 @@ impl Recipe for Qat {
         config.check()?;
         let data = data::load(&config.data_request(), &mut |progress| tell(Event::Data(progress)))?;
         data.notes().into_iter().for_each(|note| tell(Event::Note(format!("data: {note}"))));
+        if config.augmentation.horizontal_flip && config.data_folder().is_some() && data.train.shape.len() == 3 {
+            let note = "half of the images are mirrored left to right; where that makes another class of them, as of digits and \
+                        letters, --set augmentation.horizontal_flip=false";
+            tell(Event::Note(note.to_string()));
+        }
         let of_file = |path: &Path| ModelConfig { file: path_text::text(path), ..config.model.clone() };
         let model = description.map_or_else(|| config.model.clone(), of_file);
         let network = models::describe(&model, &data.train.shape, data.class_names.len())?;
