@@ -40,7 +40,7 @@ impl<'de> Deserializer<'de> for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sizes::Window;
+    use super::super::window::Window;
     use super::*;
 
     #[test]

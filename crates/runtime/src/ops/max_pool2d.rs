@@ -5,55 +5,23 @@
 
 use hardgrad_kernels::geometry::Pool2dShape;
 use hardgrad_kernels::{integer, pooling};
-use serde::{Deserialize, Serialize};
 
-use super::operator::{Operator, image};
+use super::operator::Operator;
 use super::problem::Problem;
-use super::sizes::Window;
 use super::step::{Buffer, Domain, Packed, Runner, Scratch, Step};
+use super::window::{pooled, windowed};
 
-/// Sizes of max pooling.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Window", into = "Window")]
-pub struct MaxPool2d {
-    /// Height and width of the window.
-    pub kernel: [usize; 2],
-    /// Steps between windows; as large as the window where it is left out.
-    pub stride: [usize; 2],
-}
-
-impl MaxPool2d {
-    /// Windows that lie side by side.
-    pub fn new(kernel: [usize; 2]) -> Self {
-        Self { kernel, stride: kernel }
-    }
-
-    fn shape(&self, [_, height, width]: [usize; 3]) -> Pool2dShape {
-        Pool2dShape { height, width, kernel: self.kernel, stride: self.stride }
-    }
-}
-
-impl From<Window> for MaxPool2d {
-    fn from(window: Window) -> Self {
-        Self { kernel: window.kernel, stride: window.stride.unwrap_or(window.kernel) }
-    }
-}
-
-impl From<MaxPool2d> for Window {
-    fn from(MaxPool2d { kernel, stride }: MaxPool2d) -> Self {
-        Self { kernel, stride: Some(stride).filter(|stride| *stride != kernel) }
-    }
-}
+windowed!(
+    /// Sizes of max pooling.
+    MaxPool2d
+);
 
 impl Operator for MaxPool2d {
     const KIND: &'static str = "max_pool2d";
     const PASSES_CODES: bool = true;
 
     fn output(&self, inputs: &[Vec<usize>]) -> Result<Vec<usize>, Problem> {
-        let size = image(&inputs[0])?;
-        let shape = self.shape(size);
-        shape.check()?;
-        Ok(vec![size[0], shape.out_height(), shape.out_width()])
+        pooled(inputs, |size| self.shape(size))
     }
 
     fn runner(&self, node: &Packed<'_>) -> Runner {

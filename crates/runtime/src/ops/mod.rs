@@ -14,6 +14,7 @@ pub(crate) mod tensor;
 #[cfg(test)]
 mod testing;
 pub(crate) mod weight;
+mod window;
 
 use operator::{Operator, Signs};
 use problem::Problem;

@@ -1,18 +1,6 @@
 //! How sizes are written: pairs as one number where both are equal, real numbers as short as they can be read back, and
 //! nothing that is as usual.
 
-use serde::{Deserialize, Serialize};
-
-/// The sizes of a pooling as they are written.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    #[serde(with = "pair")]
-    pub kernel: [usize; 2],
-    #[serde(with = "optional_pair", default, skip_serializing_if = "Option::is_none")]
-    pub stride: Option<[usize; 2]>,
-}
-
 /// Sizes of height and width.
 pub mod pair {
     use serde::de::Error;
@@ -127,6 +115,8 @@ pub fn is_momentum(value: &f32) -> bool {
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
+
+    use serde::{Deserialize, Serialize};
 
     use super::*;
 
