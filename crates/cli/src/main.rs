@@ -101,6 +101,7 @@ fn run(verb: Verb) -> Result<(), Failure> {
             let mut reading = progress::Reading::default();
             let mut config = Config::default().with_changes(&set).map_err(LabError::from)?;
             config.set_data_folder(&folder);
+            config.check().map_err(LabError::from)?;
             let request = data::Request { validation: 0.0, ..config.data_request() };
             let report = data::check(&request, &mut |progress| reading.show(progress)).map_err(LabError::from)?;
             show(&tables::check_json(&report), json, |_| tables::check(&report))?;

@@ -184,6 +184,21 @@ fn colour_images_in_folders_train() {
     arguments.extend(SMALL);
     let report = succeed(&arguments);
     assert!(report.contains("8 of 8 outputs identical"), "{report}");
+
+    // Other data of one of the classes: it is known by its name, not by its number.
+    let accuracy = |data: &Path| -> (Value, usize) {
+        let evaluation: Value =
+            serde_json::from_str(&succeed(&["eval", text(&run), "--data", text(data), "--json"])).unwrap();
+        (evaluation["accuracy"].clone(), evaluation["notes"].as_array().unwrap().len())
+    };
+    let (all, _) = accuracy(&data);
+    assert_eq!(all, 1.0);
+    let cats = folder.path().join("cats");
+    for part in ["train", "test"] {
+        fs::create_dir_all(cats.join(part)).unwrap();
+        fs::rename(data.join(part).join("cat"), cats.join(part).join("cat")).unwrap();
+    }
+    assert_eq!(accuracy(&cats).0, 1.0);
 }
 
 #[test]
@@ -203,6 +218,15 @@ fn tables_train() {
     arguments.extend(["--set", "model.preset=mlp", "--set", "model.mlp.hidden=[8]"]);
     let report = succeed(&arguments);
     assert!(report.contains("24 of 24 outputs identical"), "{report}");
+
+    // Other rows to train on would make other bytes of the same numbers.
+    let other = folder.path().join("other.csv");
+    fs::write(&other, fs::read_to_string(&data).unwrap() + "99,red,1,iris\n").unwrap();
+    fail(
+        &["eval", text(&run), "--data", text(&other)],
+        2,
+        &["other.csv", "columns become bytes by the rows of other.csv"],
+    );
 
     fail(&["data", "check", text(&folder.path().join("nowhere.csv"))], 1, &["nowhere.csv", "check that it exists"]);
     fs::write(&data, "length,kind\n1,iris\n,rose\n").unwrap();

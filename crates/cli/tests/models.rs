@@ -207,3 +207,44 @@ fn weights_from_elsewhere_are_quantised_as_they_are() {
     // Settings that need random weights have none.
     fail(&["train", "qat", "--set", "training.float_epochs=0"], 2, &["training.float_epochs", "--init"]);
 }
+
+#[test]
+fn the_best_epoch_is_one_of_the_quantised_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 96, 24);
+    let sizes = ["model.conv_net.channels=[3]", "model.conv_net.kernel_size=3", "model.conv_net.hidden=[4]"];
+    let delayed = ["quantization.delay=9", "training.quantized_epochs=4", "training.keep=best"];
+    for (name, more) in [
+        ("best", &["training.patience=0"][..]),
+        ("patience", &["training.patience=1", "training.quantized_learning_rate=1e-20"]),
+    ] {
+        let settings: Vec<&str> = sizes.iter().chain(&delayed).chain(more).copied().collect();
+        train(&data, &folder.path().join(name), "2", &settings, &[]);
+    }
+}
+
+#[test]
+fn the_table_says_what_the_packed_model_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_data(&data, 48, 24);
+    let sizes = ["model.conv_net.channels=[3, 3]", "model.conv_net.kernel_size=3", "model.conv_net.hidden=[4]"];
+    let float = ["weight_bits", "activation_bits", "first_layer_bits", "last_layer_bits"]
+        .map(|key| format!("quantization.{key}=32"));
+    let rules = ["quantization.rules=[{nodes = \"*2\", weight_bits = 3, activation_bits = 5}]".to_string()];
+    let mixed = ["quantization.first_layer_bits=32".to_string()];
+    for (name, extra, bits, arithmetic) in [
+        ("float", &float[..], [32, 32], "float32"),
+        ("rules", &rules[..], [3, 5], "integer"),
+        ("mixed", &mixed[..], [2, 2], "integer, float32"),
+    ] {
+        let run = folder.path().join(name);
+        let settings: Vec<&str> = sizes.iter().copied().chain(extra.iter().map(String::as_str)).collect();
+        train(&data, &run, "2", &settings, &[]);
+        let summary: Value = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+        let row = &summary["rows"][2];
+        let found = (&row["bits"], row["arithmetic"].as_str().unwrap());
+        assert_eq!(found, (&serde_json::json!(bits), arithmetic), "{name}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::Channels;
+use hardgrad_kernels::channels::Channels;
 
 use crate::flex::values;
 use crate::quantize::{Grid, Quantizer, Range};

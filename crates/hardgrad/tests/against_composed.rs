@@ -155,7 +155,11 @@ proptest! {
         );
         compare(
             "magnitude_aware_sign", [x.clone()], 1e-6,
-            |[x]| ops::magnitude_aware_sign(view(x)), |[x]| composed::magnitude_aware_sign(view(x)),
+            |[x]| ops::magnitude_aware_sign(view(x), 0), |[x]| composed::magnitude_aware_sign(view(x), 0),
+        );
+        compare(
+            "magnitude_aware_sign", [x.clone()], 1e-6,
+            |[x]| ops::magnitude_aware_sign(view(x), 1), |[x]| composed::magnitude_aware_sign(view(x), 1),
         );
         compare("ternary_twn", [x.clone()], 0.0, |[x]| ops::ternary_twn(view(x)), |[x]| composed::ternary_twn(view(x)));
         compare(

@@ -4,9 +4,11 @@
 
 use divan::Bencher;
 use hardgrad_kernels::attention::{self, AttentionShape};
+use hardgrad_kernels::bounds::Bounds;
+use hardgrad_kernels::channels::Channels;
 use hardgrad_kernels::coded::{Coded, decode, encode};
 use hardgrad_kernels::convolution::{Images, Wanted, conv2d, conv2d_backward};
-use hardgrad_kernels::fake_quant::{Bounds, Channels, codes};
+use hardgrad_kernels::fake_quant::codes;
 use hardgrad_kernels::geometry::{Conv2dShape, Pool2dShape};
 use hardgrad_kernels::linear::{linear, linear_input_gradient, linear_weight_gradient};
 use hardgrad_kernels::lsq::lsq_backward;

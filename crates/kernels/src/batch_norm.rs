@@ -11,7 +11,7 @@
 use rayon::prelude::*;
 
 use crate::channel_rows::{Group, new_buffer, row_len};
-use crate::fake_quant::Channels;
+use crate::channels::Channels;
 use crate::reduce::{LANES, sum_lanes};
 use crate::simd::multiversion;
 

@@ -19,7 +19,7 @@ use crate::batch_norm::{
     ChannelGradient, GradientSums, add_gradient_sums, channel_gradients, fold_group, group_statistics, input_gradient,
 };
 use crate::channel_rows::{Group, STRETCH, new_buffer, pieces_of_groups};
-use crate::fake_quant::Channels;
+use crate::channels::Channels;
 use crate::memory::Fresh;
 use crate::relu_quantize::{Activations, ReluQuantizer, Shortcut, Sums, check};
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::fake_quant::Channels;
+use crate::channels::Channels;
 use crate::memory::{Fresh, Piece};
 
 /// Values of a stretch of several channels, at most: 8 KiB of `f32`, so that one loop after another finds them in the

@@ -113,7 +113,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fake_quant::{Bounds, Channels, fake_quant};
+    use crate::bounds::Bounds;
+    use crate::channels::Channels;
+    use crate::fake_quant::fake_quant;
     use crate::random::Random;
 
     #[test]

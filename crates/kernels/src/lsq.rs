@@ -10,7 +10,9 @@
 
 use rayon::prelude::*;
 
-use crate::fake_quant::{Bounds, Channels};
+use crate::bounds::Bounds;
+
+use crate::channels::Channels;
 use crate::memory::Fresh;
 use crate::reduce::{LANES, sum_lanes};
 use crate::simd::multiversion;

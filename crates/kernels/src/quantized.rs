@@ -9,9 +9,10 @@
 
 use rayon::prelude::*;
 
+use crate::channels::Channels;
 use crate::coded::{Coded, whole_numbers};
 use crate::convolution::{Images, conv2d};
-use crate::fake_quant::{Channels, grid_codes};
+use crate::fake_quant::grid_codes;
 use crate::geometry::Conv2dShape;
 use crate::integer;
 use crate::linear::{finish, linear};

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use crate::CHUNK;
-use crate::fake_quant::{Bounds, Channels};
+use crate::bounds::Bounds;
+use crate::channels::Channels;
 use crate::simd::multiversion;
 
 /// Independent partial sums of one loop: enough for one AVX-512 register, so that the compiler may vectorise the sum.

@@ -276,8 +276,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bounds::Bounds;
+    use crate::channels::Channels;
     use crate::coded::decode;
-    use crate::fake_quant::{Bounds, Channels, fake_quant};
+    use crate::fake_quant::fake_quant;
     use crate::lsq::lsq_backward;
     use crate::random::Random;
 

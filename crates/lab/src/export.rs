@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use hardgrad::network::Network;
-use hardgrad_runtime::{Comparison, PackedModel, first_difference};
+use hardgrad_runtime::{Arithmetic, Comparison, PackedModel, first_difference};
 use serde::Serialize;
 
 use crate::data::Images;
@@ -84,6 +84,19 @@ pub(crate) struct Proof {
     pub accuracy: ProofAccuracy,
     /// Seconds in which the packed model classified all images.
     pub seconds: f64,
+    /// In what its products are computed: `integer`, `float32`, or both.
+    pub arithmetic: &'static str,
+}
+
+/// In what the products of a packed model are computed.
+fn arithmetic(model: &PackedModel) -> &'static str {
+    let products = || model.summary().into_iter().filter(|node| node.weight_bits.is_some());
+    let of = |arithmetic: Arithmetic| products().any(|node| node.arithmetic == arithmetic);
+    match (of(Arithmetic::Integer), of(Arithmetic::Float)) {
+        (true, false) => "integer",
+        (true, true) => "integer, float32",
+        (false, _) => "float32",
+    }
 }
 
 /// Runs the packed bytes, as a reader of the file would, and compares every output with the trained model's.
@@ -95,7 +108,9 @@ pub(crate) fn verify(
     path: &Path,
 ) -> Result<Proof, LabError> {
     let problem = |problem| LabError::Packed { path: path.to_path_buf(), problem };
-    let executor = PackedModel::from_bytes(packed).and_then(|model| model.plan()).map_err(problem)?;
+    let model = PackedModel::from_bytes(packed).map_err(problem)?;
+    let arithmetic = arithmetic(&model);
+    let executor = model.plan().map_err(problem)?;
     // The first images pay for memory and threads; they are not timed.
     let first = &images.pixels[..images.pixels.len().min(WARM_UP * input.len())];
     executor.logits(first).map_err(problem)?;
@@ -106,7 +121,7 @@ pub(crate) fn verify(
     let accuracy = ProofAccuracy { trained: accuracy(trained), packed: accuracy(&found) };
     let Comparison { identical_rows, total_rows, first } = first_difference(trained, &found, input.classes());
     match first {
-        None => Ok(Proof { identical: identical_rows, accuracy, seconds }),
+        None => Ok(Proof { identical: identical_rows, accuracy, seconds, arithmetic }),
         Some(first) => Err(LabError::NotIdentical {
             different: total_rows - identical_rows,
             total: total_rows,

@@ -5,7 +5,7 @@ use std::path::Path;
 use hardgrad_runtime::PackedModel;
 
 use crate::LabError;
-use crate::data::{self, Dataset, Images, Request};
+use crate::data::{self, DataIdentity, Dataset, FileIdentity, Images, Request};
 use crate::input_format::shape_text;
 use crate::model_file::ModelHeader;
 
@@ -28,6 +28,7 @@ pub(crate) fn held_out(model: &ModelHeader, data: Option<&Path>) -> Result<HeldO
         None => data::load(&request, &mut |_| ()).map_err(|problem| LabError::RunData { problem })?,
     };
     check_images(&set, &model.input.shape, &model.input.class_names)?;
+    check_columns(&set, &model.data)?;
     let mut notes = Vec::new();
     if let Some(file) = model.data.first_difference(&set.identity) {
         let (name, file) = (set.name.clone(), file.to_string());
@@ -38,8 +39,7 @@ pub(crate) fn held_out(model: &ModelHeader, data: Option<&Path>) -> Result<HeldO
         notes.push(format!("{file} of {name} is not that with which the run was trained"));
     }
     notes.extend(data.and(set.altered.clone()));
-    notes.extend(other_classes(&set, &model.input.class_names));
-    Ok(HeldOut { name: set.name, images: set.test, notes })
+    Ok(judged(set, &model.input.class_names, notes))
 }
 
 /// The held-out images in a folder, made ready for a packed model, which does not say how those of its training were.
@@ -52,8 +52,14 @@ pub(crate) fn held_out_of(packed: &PackedModel, folder: &Path) -> Result<HeldOut
     }
     let set = load(&request)?;
     check_images(&set, shape, &packed.class_names)?;
-    let notes = set.altered.clone().into_iter().chain(other_classes(&set, &packed.class_names)).collect();
-    Ok(HeldOut { name: set.name, images: set.test, notes })
+    let mut notes: Vec<String> = set.altered.clone().into_iter().collect();
+    if let Some(table) = table(&set.identity) {
+        notes.push(format!(
+            "the columns of {} became bytes by the rows of {}; where those are not the rows to train on, the numbers are wrong",
+            set.name, table.file
+        ));
+    }
+    Ok(judged(set, &packed.class_names, notes))
 }
 
 fn load(request: &Request) -> Result<Dataset, LabError> {
@@ -75,9 +81,40 @@ fn check_images(set: &Dataset, shape: &[usize], class_names: &[String]) -> Resul
     )))
 }
 
+/// The file whose rows say how the columns of a table become bytes.
+fn table(data: &DataIdentity) -> Option<&FileIdentity> {
+    data.files
+        .first()
+        .filter(|file| Path::new(&file.file).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")))
+}
+
+/// Fails where the columns of a table become bytes in another way than in training.
+fn check_columns(set: &Dataset, trained: &DataIdentity) -> Result<(), LabError> {
+    match (table(&set.identity), table(trained)) {
+        (Some(table), Some(own)) if table.sha256 != own.sha256 => Err(LabError::Usage(format!(
+            "{}: columns become bytes by the rows of {}, which are not those of the training; give a folder with the table of the \
+             training as train.csv and other rows as test.csv",
+            set.name, table.file
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The test images, with the labels of the model: by the names of the classes where it knows all of them, else by number.
+fn judged(set: Dataset, class_names: &[String], mut notes: Vec<String>) -> HeldOut {
+    let place =
+        |name: &String| class_names.iter().position(|own| own == name).and_then(|place| u8::try_from(place).ok());
+    let places: Option<Vec<u8>> = set.class_names.iter().map(place).collect();
+    let mut images = set.test;
+    match places {
+        Some(places) => images.labels.iter_mut().for_each(|label| *label = places[usize::from(*label)]),
+        None => notes.extend(other_classes(&set.name, &set.class_names, class_names)),
+    }
+    HeldOut { name: set.name, images, notes }
+}
+
 /// What to say where the classes of a set are called otherwise than a model's.
-fn other_classes(set: &Dataset, class_names: &[String]) -> Option<String> {
-    let (ours, theirs) = class_names.iter().zip(&set.class_names).find(|(ours, theirs)| ours != theirs)?;
-    let name = &set.name;
+fn other_classes(name: &str, class_names: &[String], of_model: &[String]) -> Option<String> {
+    let (ours, theirs) = of_model.iter().zip(class_names).find(|(ours, theirs)| ours != theirs)?;
     Some(format!("{name} calls {theirs:?} what the model calls {ours:?}; classes were compared by their numbers"))
 }

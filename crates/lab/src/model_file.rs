@@ -103,7 +103,7 @@ impl ModelHeader {
         }
         // The checksums of the run take the place of the published ones.
         source.verify = false;
-        Config { seed: self.seed, data: source, ..Config::default() }.data_request()
+        Config { data: source, ..Config::default() }.data_request()
     }
 
     /// Why this cannot be the header of a model after a stage.

@@ -63,7 +63,9 @@ fn functions() -> Vec<Function> {
         function("pact", "pact, 2 bits, alpha 1.5", 3.0, |x| ops::pact(x, one(1.5), 2)),
         function("dorefa_activation", "dorefa_activation, 2 bits", 2.0, |x| ops::dorefa_activation(x, 2)),
         function("dorefa_weight", "dorefa_weight, 2 bits", 2.0, |x| ops::dorefa_weight(x, 2)),
-        function("magnitude_aware_sign", "magnitude_aware_sign (mean magnitude 1)", 2.0, ops::magnitude_aware_sign),
+        function("magnitude_aware_sign", "magnitude_aware_sign (mean magnitude 1)", 2.0, |x| {
+            ops::magnitude_aware_sign(x, 0)
+        }),
         function("ternary_twn", "ternary_twn (mean magnitude 1)", 2.0, ops::ternary_twn),
         function("ternary_absmean", "ternary_absmean (mean magnitude 1)", 2.0, ops::ternary_absmean),
         function("threshold_mask", "threshold_mask, threshold 0.5", 2.0, |x| {

@@ -172,6 +172,10 @@ fn networks_that_do_not_fit_name_the_node() {
     assert!(problem(|d| node(d, 1)["name"] = "conv".into()).starts_with("node name \"conv\" is used twice"));
     let clash = problem(|d| node(d, 1)["name"] = "conv.weight".into());
     assert!(clash.starts_with("node name \"conv.weight\" is that of a tensor of node conv"), "{clash}");
+    assert!(
+        problem(|d| node(d, 1)["name"] = "r.quantizer.scale".into())
+            .starts_with("node name \"r.quantizer.scale\" cannot be")
+    );
     assert!(problem(|d| node(d, 1)["name"] = "in put".into()).starts_with("node name \"in put\" cannot be"));
     assert!(problem(|d| node(d, 1)["op"] = "batchnorm".into()).contains("did you mean batch_norm?"));
     assert!(problem(|d| d["network"]["node"] = json!([])).starts_with("there is no node"));

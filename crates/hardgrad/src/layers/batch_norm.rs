@@ -1,7 +1,7 @@
 use burn::module::{Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
 use hardgrad_kernels::batch_norm::{fold, statistics};
-use hardgrad_kernels::fake_quant::Channels;
+use hardgrad_kernels::channels::Channels;
 use hardgrad_runtime::{Stored, ops as nodes};
 
 use super::QuantRelu;

@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod entry;
 mod error;
 mod layer;
 mod module;
@@ -41,6 +42,7 @@ mod walk;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
+use entry::Entry;
 pub use error::NetworkError;
 use hardgrad_kernels::random::Random;
 pub use node::{NodeModule, Plain};
@@ -49,7 +51,7 @@ pub use value::Value;
 pub use walk::Reader;
 
 use crate::quantize::StepClock;
-use crate::runtime::{Description, INPUT, Op, Rule};
+use crate::runtime::{Description, INPUT, Rule};
 
 /// The stream of first weights; the step is the place of the node.
 const WEIGHTS: u32 = 0;
@@ -63,17 +65,6 @@ pub struct Network {
     plain: Arc<Plan>,
     /// With chains as one operator.
     fused: Arc<Plan>,
-}
-
-/// A node or a quantiser in the order in which they run.
-#[derive(Clone, Debug)]
-struct Entry {
-    name: String,
-    /// None for quantisers.
-    op: Option<Op>,
-    /// Places of what it reads: 0 is the network's input, n + 1 what entry n gives.
-    inputs: Vec<usize>,
-    module: NodeModule,
 }
 
 impl Network {

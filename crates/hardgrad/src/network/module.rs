@@ -5,8 +5,9 @@ use std::fmt;
 use burn::module::{Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor};
 use burn::tensor::Device;
 
+use super::Network;
+use super::entry::Entry;
 use super::node::NodeModule;
-use super::{Entry, Network};
 
 /// What visitors are told that a node stands in.
 const CONTAINER: &str = "Struct:Network";

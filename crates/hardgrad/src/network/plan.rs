@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::Entry;
+use super::entry::Entry;
 use super::node::NodeModule;
 use crate::runtime::Op;
 

@@ -3,10 +3,11 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
+use super::Network;
+use super::entry::Entry;
 use super::node::NodeModule;
 use super::value::{Value, each};
 use super::walk::Reader;
-use super::{Entry, Network};
 use crate::diagnose::{Vanishing, WeightCodes, vanishing, weight_codes};
 use crate::packing::{PackError, Packer};
 use crate::quantize::{QuantizeError, Quantizer, Range};

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::Device;
 
+use super::Network;
+use super::entry::Entry;
 use super::error::NetworkError;
 use super::node::NodeModule;
-use super::{Entry, Network};
 use crate::quantize::{QuantizeError, QuantizerConfig, RangeMethod, StepClock};
 use crate::runtime::{Op, Rule};
 

@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 
+use super::Network;
+use super::entry::Entry;
 use super::layer::on_its_tape;
 use super::node::NodeModule;
 use super::plan::{Kind, Plan, Step};
 use super::value::Value;
-use super::{Entry, Network};
 use crate::coded::Activation;
 use crate::layers::{BatchNorm, fused_relu};
 use crate::ops;

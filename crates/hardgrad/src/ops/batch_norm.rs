@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 use hardgrad_kernels::batch_norm;
 use hardgrad_kernels::batch_norm_relu::{self, Normalization};
-use hardgrad_kernels::fake_quant::Channels;
+use hardgrad_kernels::channels::Channels;
 
 use super::relu::{activation, place, scale_place};
 use super::{Input, LearnedStep, along};

@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
+use hardgrad_kernels::bounds::Bounds;
 use hardgrad_kernels::dorefa;
-use hardgrad_kernels::fake_quant::Bounds;
 
 use crate::custom_gradient::{custom_vjp, exactly};
 use crate::flex::{on_flex, tensor, values};

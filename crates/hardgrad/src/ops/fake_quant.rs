@@ -1,5 +1,6 @@
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::{self, Bounds};
+use hardgrad_kernels::bounds::Bounds;
+use hardgrad_kernels::fake_quant;
 use serde::{Deserialize, Serialize};
 
 use super::{along, channels};

@@ -1,8 +1,9 @@
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::{self, Bounds, Channels};
+use hardgrad_kernels::bounds::Bounds;
+use hardgrad_kernels::channels::Channels;
+use hardgrad_kernels::fake_quant;
 use hardgrad_kernels::lsq::lsq_backward;
 
-use super::relu::grid_scale;
 use super::{along, channels};
 use crate::coded::{Activation, CodedTensor};
 use crate::custom_gradient::{AnyRank, exactly, node};
@@ -87,4 +88,9 @@ pub fn composed<const D: usize>(x: Tensor<D>, scale: Tensor<1>, bounds: Bounds, 
     let slope = rounded.clone() - v * inside.clone();
     let hard = rounded * scale.clone().inner();
     exactly(hard, x * inside + scale * (slope * factor))
+}
+
+/// The scale of codes: not a number if a value that became a code was not finite, so that divergence shows in what reads them.
+pub(super) fn grid_scale(scale: f32, finite: bool) -> f32 {
+    if finite { scale } else { f32::NAN }
 }

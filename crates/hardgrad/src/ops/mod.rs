@@ -32,7 +32,7 @@ pub use dorefa::{dorefa_activation, dorefa_weight};
 pub use fake_quant::{Rule, fake_quant};
 pub use gelu::gelu;
 pub use global_mean::{global_mean, token_mean};
-pub use hardgrad_kernels::fake_quant::Bounds;
+pub use hardgrad_kernels::bounds::Bounds;
 pub use inner_product::inner_product;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, quantized_linear};
@@ -52,8 +52,8 @@ pub use ternary::{ternary_absmean, ternary_twn};
 use std::borrow::Cow;
 
 use burn::tensor::Tensor;
+use hardgrad_kernels::channels::Channels;
 use hardgrad_kernels::coded::decode;
-use hardgrad_kernels::fake_quant::Channels;
 
 use crate::coded::{Activation, CodedTensor};
 use crate::flex::{Values, values};

@@ -1,5 +1,7 @@
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::{Bounds, Channels, fake_quant};
+use hardgrad_kernels::bounds::Bounds;
+use hardgrad_kernels::channels::Channels;
+use hardgrad_kernels::fake_quant::fake_quant;
 use hardgrad_kernels::pact::pact_backward;
 
 use crate::custom_gradient::{custom_vjp2, exactly};

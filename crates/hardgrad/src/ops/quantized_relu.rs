@@ -1,5 +1,5 @@
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::Bounds;
+use hardgrad_kernels::bounds::Bounds;
 use hardgrad_kernels::quantized_relu;
 use serde::{Deserialize, Serialize};
 

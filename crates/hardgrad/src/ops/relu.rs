@@ -1,6 +1,6 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu as burn_relu;
-use hardgrad_kernels::fake_quant::Bounds;
+use hardgrad_kernels::bounds::Bounds;
 use hardgrad_kernels::relu_quantize::{self, Activations, ReluQuantizer, Shortcut};
 
 use super::{Input, lsq};
@@ -100,17 +100,12 @@ pub(super) fn activation<const D: usize, const N: usize>(
 ) -> Activation<D> {
     match (y, quantizer) {
         (Activations::Coded { codes, finite }, Some(ReluQuantizer { scale, highest })) => {
-            let grid = (0, highest as i32, grid_scale(scale, finite));
+            let grid = (0, highest as i32, lsq::grid_scale(scale, finite));
             CodedTensor::new(inputs, codes, dims, grid, vjp).into()
         }
         (Activations::Float(y), _) => node(inputs, tensor(y, dims), vjp).into(),
         (Activations::Coded { .. }, None) => unreachable!("codes come from a quantiser"),
     }
-}
-
-/// The scale of codes: not a number if a value that became a code was not finite, so that divergence shows in what reads them.
-pub(super) fn grid_scale(scale: f32, finite: bool) -> f32 {
-    if finite { scale } else { f32::NAN }
 }
 
 /// The place of a shortcut on the tape, or a constant where there is none.

@@ -7,8 +7,8 @@ pub enum PackError {
     /// A quantised weight meets floats.
     #[error(
         "{node}: its weight is quantised, but its input, {input}, is float, and a packed model multiplies codes \
-         with codes; quantise the input (the layer's own input_quantizer, a QuantRelu before it, or \
-         Packer::quantize), or leave the weight float"
+         with codes; quantise what it reads (activation_bits below 32; in Rust an input_quantizer, a QuantRelu before it, \
+         or Packer::quantize), or leave the weight float (weight_bits 32)"
     )]
     FloatInput {
         /// Name of the node.

@@ -1,6 +1,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::{Channels, grid_codes};
+use hardgrad_kernels::channels::Channels;
+use hardgrad_kernels::fake_quant::grid_codes;
 use hardgrad_kernels::reduce::all_finite;
 use hardgrad_runtime::{Stored, Weight};
 

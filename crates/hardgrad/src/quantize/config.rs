@@ -1,5 +1,5 @@
 use burn::tensor::Device;
-use hardgrad_kernels::fake_quant::Bounds;
+use hardgrad_kernels::bounds::Bounds;
 use serde::{Deserialize, Serialize};
 
 use super::quantizer::Format;

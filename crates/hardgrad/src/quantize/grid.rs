@@ -1,4 +1,4 @@
-use hardgrad_kernels::fake_quant::Bounds;
+use hardgrad_kernels::bounds::Bounds;
 
 /// The whole numbers that the codes of a quantiser mean, before a zero point shifts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 use burn::module::{Module, RunningState};
 use burn::tensor::{Device, Tensor};
-use hardgrad_kernels::fake_quant::Channels;
+use hardgrad_kernels::channels::Channels;
 use hardgrad_kernels::reduce::{channel_ranges, min_max};
 
 use super::fixed::on_grid;

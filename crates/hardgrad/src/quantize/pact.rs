@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use hardgrad_kernels::fake_quant::Bounds;
+use hardgrad_kernels::bounds::Bounds;
 use hardgrad_kernels::reduce::best_scale;
 
 use super::quantizer::Format;

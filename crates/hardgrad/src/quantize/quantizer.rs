@@ -1,6 +1,6 @@
 use burn::module::{Module, Reparameterization, RunningState};
 use burn::tensor::{Device, Tensor};
-use hardgrad_kernels::fake_quant::Channels;
+use hardgrad_kernels::channels::Channels;
 use hardgrad_kernels::reduce::max_abs;
 
 use super::error::sample_values;

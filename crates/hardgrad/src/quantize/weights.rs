@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
 use burn::tensor::Tensor;
-use hardgrad_kernels::fake_quant::{Bounds, Channels};
+use hardgrad_kernels::bounds::Bounds;
+use hardgrad_kernels::channels::Channels;
 use hardgrad_kernels::reduce::{all_finite, best_scale};
 
 use super::{QuantizeError, Quantizer, QuantizerConfig, RangeMethod, Role, StepClock};

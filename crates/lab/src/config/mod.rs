@@ -16,11 +16,11 @@ use crate::RECIPES;
 use crate::data::Request;
 use changes::{nearest, one_line};
 pub use error::ConfigError;
-pub(crate) use sections::Section;
 pub use sections::{
     AugmentationConfig, ConvNetSizes, DataConfig, DiagnoseConfig, FLOAT_BITS, Keep, LeNetSizes, MlpSizes, ModelConfig,
     QuantizationConfig, ResNet20Sizes, TrainingConfig, VitSizes,
 };
+pub(crate) use sections::{Section, merged};
 
 /// All settings of a run; [`Config::to_toml`] prints them and [`Config::from_toml`] takes them back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -188,7 +188,6 @@ impl Config {
             validation: *validation,
             classes: classes.clone(),
             label: (!label.is_empty()).then(|| label.clone()),
-            seed: self.seed,
         }
     }
 

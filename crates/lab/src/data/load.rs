@@ -14,7 +14,7 @@ use crate::streams::VALIDATION_SPLIT;
 /// Every source gives its classes an order: labels of IDX and NPZ files are numbers, folders are sorted by name, the
 /// values of a label column as numbers where they are whole numbers and by name where not. [`Request::classes`] names
 /// them anew. The validation images are a share of each class of the training images, at least one of which is left,
-/// the same ones for the same seed. Sets without a part for testing give a fifth of each class to it, also by the seed.
+/// the same ones for every run. Sets without a part for testing give a fifth of each class to it, also the same for all.
 /// `tell` hears how far long work is.
 ///
 /// The result does not depend on the number of threads.
@@ -55,7 +55,7 @@ pub(super) fn finish(set: Dataset, request: &Request) -> Result<Dataset, DataErr
         set.class_names.clone_from(&request.classes);
     }
     if request.validation > 0.0 {
-        let held = split::held_out(&set.train.labels, request.validation, request.seed, VALIDATION_SPLIT);
+        let held = split::held_out(&set.train.labels, request.validation, VALIDATION_SPLIT);
         [set.train, set.validation] = set.train.split(&held);
     }
     Ok(set)

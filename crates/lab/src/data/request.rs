@@ -24,8 +24,6 @@ pub struct Request {
     pub classes: Vec<String>,
     /// Name of the column of a table that holds the class; `None` for `label`, or else the last one.
     pub label: Option<String>,
-    /// Seed of what is split off.
-    pub seed: u64,
 }
 
 impl Request {
@@ -39,7 +37,6 @@ impl Request {
             validation: 0.0,
             classes: Vec::new(),
             label: None,
-            seed: 0,
         }
     }
 

@@ -14,8 +14,8 @@ const CLASSES: usize = 256;
 ///
 /// round(n share) of n inputs are chosen; of the n_c of class c either the whole part of n_c share or one more, the
 /// classes with the largest rest coming first, and at least one input of each class is left. Which ones is random: a
-/// function of the seed, the stream and the labels.
-pub(super) fn held_out(labels: &[u8], share: f64, seed: u64, stream: u32) -> Vec<bool> {
+/// function of the stream and the labels alone: whichever run looks at the data, what it holds out no other one has trained on.
+pub(super) fn held_out(labels: &[u8], share: f64, stream: u32) -> Vec<bool> {
     let mut places = vec![Vec::new(); CLASSES];
     for (place, &label) in labels.iter().enumerate() {
         places[usize::from(label)].push(place);
@@ -37,7 +37,7 @@ pub(super) fn held_out(labels: &[u8], share: f64, seed: u64, stream: u32) -> Vec
 
     let mut held = vec![false; labels.len()];
     for (class, places) in places.iter().enumerate() {
-        let order = Random::new(seed, class as u32, stream).permutation(places.len());
+        let order = Random::new(0, class as u32, stream).permutation(places.len());
         order.into_iter().take(counts[class]).for_each(|index| held[places[index as usize]] = true);
     }
     held
@@ -57,25 +57,24 @@ mod tests {
     #[test]
     fn each_class_gives_its_share() {
         let labels: Vec<u8> = (0..100).map(|index| if index < 40 { 0 } else { 7 }).collect();
-        let held = held_out(&labels, 0.1, 3, 200);
+        let held = held_out(&labels, 0.1, 200);
         assert_eq!(counts(&labels, &held, 0), [40, 4]);
         assert_eq!(counts(&labels, &held, 7), [60, 6]);
-        // The same seed chooses the same ones, another seed or stream others.
-        assert_eq!(held, held_out(&labels, 0.1, 3, 200));
-        assert_ne!(held, held_out(&labels, 0.1, 4, 200));
-        assert_ne!(held, held_out(&labels, 0.1, 3, 201));
+        // The same ones for everybody, but for another stream.
+        assert_eq!(held, held_out(&labels, 0.1, 200));
+        assert_ne!(held, held_out(&labels, 0.1, 201));
     }
 
     #[test]
     fn small_classes_take_turns_and_keep_one() {
         // Ten classes of four: a tenth of all is four images, of the first four classes.
         let labels: Vec<u8> = (0..40).map(|index| index % 10).collect();
-        let held = held_out(&labels, 0.1, 0, 200);
+        let held = held_out(&labels, 0.1, 200);
         let given: Vec<usize> = (0..10).map(|class| counts(&labels, &held, class)[1]).collect();
         assert_eq!(given, [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(held_out(&[0, 1, 2], 0.9, 0, 200), [false; 3]);
-        assert_eq!(held_out(&[], 0.5, 0, 200), Vec::<bool>::new());
-        assert_eq!(held_out(&[5; 10], 0.0, 0, 200), [false; 10]);
+        assert_eq!(held_out(&[0, 1, 2], 0.9, 200), [false; 3]);
+        assert_eq!(held_out(&[], 0.5, 200), Vec::<bool>::new());
+        assert_eq!(held_out(&[5; 10], 0.0, 200), [false; 10]);
     }
 
     proptest! {
@@ -85,9 +84,8 @@ mod tests {
         fn shares_are_right_within_one(
             labels in prop::collection::vec(0u8..6, 0..200),
             share in 0.0..1.0,
-            seed in any::<u64>(),
         ) {
-            let held = held_out(&labels, share, seed, 200);
+            let held = held_out(&labels, share, 200);
             let total = held.iter().filter(|held| **held).count();
             prop_assert!(total as f64 <= labels.len() as f64 * share + 0.5);
             for class in 0..6 {

@@ -51,12 +51,13 @@ pub fn import(network: Network, file: &Path, rename: Option<&Path>) -> Result<(N
     for parameter in &mut parameters {
         let name = parameter.name.clone();
         let place = Place::of(&name, network.description());
+        if place.names().iter().any(|name| rename.keeps(name)) {
+            found.missing.push(name);
+            continue;
+        }
         let Some((theirs, tensor)) = place.names().iter().find_map(|name| given.remove(name)) else {
-            match place.names().iter().any(|name| rename.keeps(name)) {
-                true => found.missing.push(name),
-                // Under the name that the file is to have.
-                false => missing.extend(place.names().into_iter().next()),
-            }
+            // Under the name that the file is to have.
+            missing.extend(place.names().into_iter().next());
             continue;
         };
         place.fill(parameter, &theirs, &tensor, file)?;
@@ -132,6 +133,10 @@ impl<'a> Place<'a> {
             path: file.to_path_buf(),
             problem: format!("{} {problem}", one_line(theirs)),
         })?;
+        if self.field == "running_variance" && values.iter().any(|value| *value < 0.0) {
+            let problem = format!("{} has values below 0, and is a variance; give the right tensor", one_line(theirs));
+            return Err(ModelError::Weights { path: file.to_path_buf(), problem });
+        }
         parameter.values = match (self.op, &parameter.shape[..]) {
             (Some(Op::Linear(_)), &[inputs, outputs]) => turned(&values, inputs, outputs),
             _ => values,
@@ -291,6 +296,13 @@ mod tests {
         let (_, imported) = import(network(), &write(folder.path(), &tensors), Some(&names)).unwrap();
         assert_eq!(imported.missing, ["output.weight", "output.bias"]);
         assert!(imported.loaded.contains(&"conv1.weight".to_string()) && imported.left_over.is_empty());
+        // Also where the file has such tensors, of any shape.
+        let mut tensors = theirs();
+        tensors[11].1 = vec![1000, 5];
+        std::fs::write(&names, "- output\n").unwrap();
+        let (_, imported) = import(network(), &write(folder.path(), &tensors), Some(&names)).unwrap();
+        assert_eq!(imported.missing, ["output.weight", "output.bias"]);
+        assert_eq!(imported.left_over, ["output.bias", "output.weight"]);
     }
 
     #[test]
@@ -310,6 +322,15 @@ mod tests {
         assert!(error.contains("it has no norm1.running_var;") && error.contains("`- norm1.running_var`"), "{error}");
         let error = refused(&tensors, Some("stem.0 conv1\n- norm1.running_var\n- output\n- nothing"));
         assert!(error.contains("names.txt:4: the network has no nothing"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path(), &theirs());
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The values 400, 401 and 402 of the variance.
+        let place = bytes.windows(4).position(|window| window == 401f32.to_le_bytes()).unwrap();
+        bytes[place..place + 4].copy_from_slice(&(-1f32).to_le_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let error = import(network(), &path, None).unwrap_err().to_string();
+        assert!(error.contains("norm1.running_var has values below 0"), "{error}");
         let mut tensors = theirs();
         tensors[11].1 = vec![5, 2];
         let error = refused(&tensors, None);

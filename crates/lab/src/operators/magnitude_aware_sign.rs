@@ -13,7 +13,7 @@ pub(super) static MAGNITUDE_AWARE_SIGN: Operator = Operator {
         let x = call.input("x");
         let Some(filters) = x.shape.first() else { return Err(call.wrong_shape("x", "at least one axis")) };
         let x = call.leaf("x", [*filters, x.shape[1..].iter().product()]);
-        let y = hardgrad::ops::magnitude_aware_sign(x.clone());
+        let y = hardgrad::ops::magnitude_aware_sign(x.clone(), 0);
         let gradients = call.backward(&y);
         Ok(call.outputs(y, vec![("x", gradient(&x, &gradients))]))
     },

@@ -143,6 +143,11 @@ pub(crate) trait Recipe: Sized {
         None
     }
 
+    /// Whether the network is what its stage is to end with, in kind: before that no epoch is the best one, and none ends the stage.
+    fn is_settled(&self, _at: At) -> bool {
+        true
+    }
+
     /// Whether a measurement waits for the next step: no checkpoint is taken in between.
     fn is_measuring(&self, _state: &Self::State) -> bool {
         false

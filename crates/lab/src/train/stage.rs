@@ -141,7 +141,8 @@ impl<R: Recipe> Driver<'_, R> {
             let tensor = format!("the validation {name}");
             return Err(self.explained(LabError::StepNotFinite { tensor }, At { stage: place, step: last }));
         }
-        if let Some(loss) = validation.mean(LOSS)
+        if self.recipe.is_settled(At { stage: place, step: position.step })
+            && let Some(loss) = validation.mean(LOSS)
             && position.best.is_none_or(|best| loss < f64::from_bits(best.loss))
         {
             position.best = Some(BestEpoch { epoch, loss: loss.to_bits() });

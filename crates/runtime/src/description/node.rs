@@ -27,7 +27,8 @@ impl Node {
     pub(crate) fn check_name(&self) -> Result<(), DescriptionError> {
         let name = &self.name;
         let good = |letter: char| letter.is_ascii_alphanumeric() || "_.-".contains(letter);
-        let quantizer = name.ends_with(QUANTIZER) && self.op.kind() != "quantize";
+        // A quantiser's tensors are called after it: `relu1.quantizer.scale`.
+        let quantizer = (name.ends_with(QUANTIZER) && self.op.kind() != "quantize") || name.contains(".quantizer.");
         if name.is_empty() || name == INPUT || !name.chars().all(good) || quantizer {
             return Err(DescriptionError::Name(name.clone()));
         }

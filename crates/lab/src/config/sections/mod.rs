@@ -13,8 +13,9 @@ pub use data::DataConfig;
 pub(super) use data::LARGEST_SIDE;
 pub use diagnose::DiagnoseConfig;
 pub use model::{ConvNetSizes, LeNetSizes, MlpSizes, ModelConfig, ResNet20Sizes, VitSizes};
+pub(crate) use quantization::merged;
 pub use quantization::{FLOAT_BITS, QuantizationConfig};
-pub(super) use quantization::{check_quantizers, check_rule, merged};
+pub(super) use quantization::{check_quantizers, check_rule};
 pub use training::{Keep, TrainingConfig};
 
 use super::ConfigError;

@@ -111,7 +111,7 @@ impl QuantizationConfig {
 }
 
 /// What the rules say about a node, all taken together.
-pub(in crate::config) fn merged<'a>(rules: impl IntoIterator<Item = &'a Rule>, node: &str) -> Rule {
+pub(crate) fn merged<'a>(rules: impl IntoIterator<Item = &'a Rule>, node: &str) -> Rule {
     rules.into_iter().filter(|rule| rule.matches(node)).fold(Rule::all(), |all, rule| {
         let rule = rule.clone();
         Rule {

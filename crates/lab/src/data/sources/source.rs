@@ -36,13 +36,12 @@ pub(super) fn has_ending(path: &Path, ending: &str) -> bool {
 }
 
 /// Which inputs are held out for testing where a set has no part for it, and what to say about it.
-pub(super) fn held_out_for_testing(labels: &[u8], what: &str, request: &Request) -> (Vec<bool>, String) {
-    let held = split::held_out(labels, split::TEST_SHARE, request.seed, TEST_SPLIT);
+pub(super) fn held_out_for_testing(labels: &[u8], what: &str) -> (Vec<bool>, String) {
+    let held = split::held_out(labels, split::TEST_SHARE, TEST_SPLIT);
     let count = held.iter().filter(|held| **held).count();
     let remark = format!(
-        "{count} of {} {what}, a fifth of each class, are held out for testing, as the data have no part for it (seed {})",
-        labels.len(),
-        request.seed
+        "{count} of {} {what}, a fifth of each class, are held out for testing, as the data have no part for it",
+        labels.len()
     );
     (held, remark)
 }

@@ -219,6 +219,10 @@ impl Recipe for Qat {
         finished.map(|(step, values)| Measurement { stage: self.stages[at.stage].name.to_string(), step, values })
     }
 
+    fn is_settled(&self, At { stage, step }: At) -> bool {
+        stage != QUANTIZED || self.delay() == 0 || step > self.delay()
+    }
+
     fn is_measuring(&self, state: &State) -> bool {
         state.pending.is_some()
     }

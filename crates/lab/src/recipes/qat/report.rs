@@ -1,5 +1,6 @@
 //! The table at the end of a run, and the packed model with its proof. Nothing looked at the test data before.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
@@ -7,7 +8,7 @@ use hardgrad::network::Network;
 use hardgrad_runtime::PackedError;
 
 use super::{FLOAT, QUANTIZED, Qat};
-use crate::config::FLOAT_BITS;
+use crate::config::{FLOAT_BITS, merged};
 use crate::export::{pack, verify};
 use crate::outputs::{accuracy, logits};
 use crate::recipes::Recipe;
@@ -22,7 +23,7 @@ const AFTER_TRAINING: &str = "post-training quantisation";
 /// and `summary.json`.
 pub(super) fn report(recipe: &Qat, run: &Run) -> Result<Summary, LabError> {
     let (config, data) = (&recipe.premise.config, &recipe.task.data);
-    let bits = [config.quantization.weight_bits, config.quantization.activation_bits];
+    let bits = usual_bits(recipe);
     let measure = Measure { task: &recipe.task };
     let float = recipe.read(run, FLOAT)?;
     let mut rows = vec![measure.float("float", [FLOAT_BITS; 2], &float, &run.float_model_path())?];
@@ -59,6 +60,26 @@ pub(super) fn report(recipe: &Qat, run: &Run) -> Result<Summary, LabError> {
     let json = serde_json::to_string_pretty(&summary).expect("a summary is a plain struct");
     files::write(&run.summary_path(), json.as_bytes())?;
     Ok(summary)
+}
+
+/// Bits of weights, and of what their layers read, between the first and the last layer; where rules differ there, those of most
+/// weights.
+fn usual_bits(recipe: &Qat) -> [u32; 2] {
+    let network = &recipe.premise.network;
+    let reports = network.check().unwrap_or_default();
+    let weighted: Vec<_> = network.nodes.iter().zip(&reports).filter(|(node, _)| node.op.has_weights()).collect();
+    let between = match &weighted[..] {
+        [_, between @ .., _] if !between.is_empty() => between,
+        all => all,
+    };
+    let mut weights: BTreeMap<[u32; 2], usize> = BTreeMap::new();
+    for (node, report) in between {
+        // The rules of the network come after those of the settings.
+        let rule = merged(recipe.rules.iter().chain(&network.rules), &node.name);
+        let bits = [rule.weight_bits, rule.activation_bits].map(|bits| bits.unwrap_or(FLOAT_BITS));
+        *weights.entry(bits).or_default() += report.parameters;
+    }
+    weights.into_iter().max_by_key(|(_, count)| *count).map_or([FLOAT_BITS; 2], |(bits, _)| bits)
 }
 
 /// The packed form of a network.
@@ -118,7 +139,7 @@ impl Measure<'_> {
             }
             proof => proof?,
         };
-        let row = self.row(model, bits, &outputs, bytes.len() as u64, proof.seconds, "integer");
+        let row = self.row(model, bits, &outputs, bytes.len() as u64, proof.seconds, proof.arithmetic);
         Ok((row, Packed::Proved(bytes, proof.accuracy)))
     }
 }

@@ -56,7 +56,7 @@ impl Source for Csv {
         let is_held = if test_table.is_some() {
             vec![false; labels.len()]
         } else {
-            let (held, remark) = held_out_for_testing(&labels, "rows", request);
+            let (held, remark) = held_out_for_testing(&labels, "rows");
             remarks.push(remark);
             held
         };

@@ -53,7 +53,7 @@ impl Source for Folder {
             items.iter().map(|item| item.folder >= to_train).collect()
         } else {
             let labels: Vec<u8> = items.iter().map(|item| item.label).collect();
-            let (held, remark) = held_out_for_testing(&labels, "images", request);
+            let (held, remark) = held_out_for_testing(&labels, "images");
             remarks.push(remark);
             held
         };

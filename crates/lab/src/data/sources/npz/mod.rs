@@ -42,7 +42,7 @@ impl Source for Npz {
         is_npz(path)
     }
 
-    fn read(&self, path: &Path, request: &Request, _: &mut dyn FnMut(Progress)) -> Result<Reading, DataError> {
+    fn read(&self, path: &Path, _: &Request, _: &mut dyn FnMut(Progress)) -> Result<Reading, DataError> {
         let mut archive = Archive::open(path)?;
         let parts = archive.parts()?;
         let shape = parts[0].shape.clone();
@@ -60,7 +60,7 @@ impl Source for Npz {
         let [train, test] = match parts.get(1) {
             Some(part) => [first, archive.read(part, Some(scale))?.0],
             None => {
-                let (held, remark) = held_out_for_testing(&first.labels, "inputs", request);
+                let (held, remark) = held_out_for_testing(&first.labels, "inputs");
                 remarks.push(remark);
                 first.split(&held)
             }
