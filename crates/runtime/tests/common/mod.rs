@@ -86,7 +86,10 @@ impl Draw {
                     ("factor", _) => Stored::Float(vec![1.0 / scale]),
                     ("multiplier", _) => Stored::Float(self.floats(count, -0.5, 2.0)),
                     ("gamma", _) => Stored::Float(self.floats(count, 0.5, 1.5)),
-                    _ => Stored::Float(self.floats(count, -1.0, 1.0)),
+                    ("bias" | "offset" | "beta" | "token" | "embedding", _) => {
+                        Stored::Float(self.floats(count, -1.0, 1.0))
+                    }
+                    (other, op) => panic!("no values for {other} of {op:?}; give it a range here"),
                 };
                 tensors.insert(format!("{}.{}", node.name, tensor.name), stored);
             }
